@@ -1,0 +1,45 @@
+"""Where things are kept: the one place for a path."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[1]
+ASSETS = REPO / "assets"
+CONFIGS = REPO / "configs"
+
+
+def home() -> Path:
+    """Run-time state of this checkout: endpoints' logs and caches. ``TUNELINE_HOME`` moves it."""
+    return Path(os.environ.get("TUNELINE_HOME", REPO / ".tuneline"))
+
+
+def endpoint_workdir(endpoint: str) -> Path:
+    """Where a local endpoint keeps its socket, logs and downloaded adapters."""
+    return home() / "endpoints" / endpoint
+
+
+def serving_python() -> Path:
+    """The interpreter of the serving environment. ``TUNELINE_SERVING_PYTHON`` moves it."""
+    return Path(os.environ.get("TUNELINE_SERVING_PYTHON", REPO / ".venv-serving" / "bin" / "python"))
+
+
+def endpoint_folder(artifact_store: str, endpoint: str) -> str:
+    """The folder in the artifact store that defines an endpoint: its releases and its hashed keys."""
+    return f"{artifact_store.rstrip('/')}/tuneline/endpoints/{endpoint}"
+
+
+def releases_folder(folder: str) -> str:
+    """The releases below an endpoint's folder."""
+    return f"{folder.rstrip('/')}/releases"
+
+
+def keys_file(folder: str) -> str:
+    """The hashed API keys below an endpoint's folder."""
+    return f"{folder.rstrip('/')}/keys.json"
+
+
+def base_folder(artifact_store: str, sha256: str) -> str:
+    """Where a local base model is kept in a remote artifact store, by its fingerprint."""
+    return f"{artifact_store.rstrip('/')}/tuneline/bases/{sha256}"
