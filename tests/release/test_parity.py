@@ -1,0 +1,60 @@
+"""What was evaluated is what is served, or it is not released."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from tuneline.release.parity import GoldenPrompt, check_parity
+from tuneline.release.parity_page import parity_page
+
+GOLDEN = [
+    GoldenPrompt(
+        id=f"eval-{n}", prompt_ids=(1, 2), completion_ids=(3, 4), logprobs=(-0.1, -0.2), base_logprobs=(-5.0, -6.0)
+    )
+    for n in range(4)
+]
+
+
+def _served(values: tuple[float, float]):  # type: ignore[no-untyped-def]
+    def ask(prompt: Sequence[int], completion: Sequence[int]) -> Sequence[float]:
+        return values
+
+    return ask
+
+
+def test_rounding_passes() -> None:
+    report = check_parity(GOLDEN, _served((-0.101, -0.195)), model_version="2", tolerance=0.05)
+    assert report.passed
+    assert report.largest_difference == pytest.approx(0.005)
+    assert "reproduces its evaluation" in report.sentence
+
+
+def test_another_adapter_is_refused() -> None:
+    report = check_parity(GOLDEN, _served((-0.1, -0.9)), model_version="2", tolerance=0.05)
+    assert not report.passed
+    assert "does not reproduce" in report.sentence
+
+
+def test_an_adapter_that_the_engine_ignores_is_refused_even_if_it_was_evaluated_as_nothing() -> None:
+    silent = [golden.model_copy(update={"logprobs": golden.base_logprobs}) for golden in GOLDEN]
+    report = check_parity(silent, _served((-5.0, -6.0)), model_version="2", tolerance=0.05)
+    assert report.largest_difference == 0
+    assert not report.passed
+    assert "ignores the adapter" in report.sentence
+
+
+def test_no_golden_prompts_is_an_error_and_not_a_pass() -> None:
+    with pytest.raises(ValueError, match="no golden prompts"):
+        check_parity([], _served((0.0, 0.0)), model_version="2", tolerance=0.05)
+
+
+def test_a_missing_token_is_an_error() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        check_parity(GOLDEN, lambda *_: (-0.1,), model_version="2", tolerance=0.05)
+
+
+def test_the_page_shows_the_worst_prompt_first() -> None:
+    report = check_parity(GOLDEN, _served((-0.1, -0.9)), model_version="2", tolerance=0.05)
+    assert "Parity: refused" in parity_page(report)

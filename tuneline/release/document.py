@@ -1,0 +1,132 @@
+"""The release: which base model, which adapters, and which share of the traffic goes to which.
+
+A deployment, a canary, a promotion and a rollback are all the same act: writing the next release.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tuneline.prompts.template import PromptTemplate
+
+# An endpoint's name is a folder, a model name in OpenAI's API and a Kubernetes object at once.
+ENDPOINT_NAME = r"^[a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?$"
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BaseRef(_Document):
+    """The base model every adapter of a release belongs to.
+
+    Attributes:
+        model: a hub id (``Qwen/Qwen3-0.6B``) or the URI or path of a model folder.
+        revision: the hub revision; meaningless for folders.
+        sha256: fingerprint of a model folder (see ``tuneline.release.files.fingerprint``); None for hub ids.
+    """
+
+    model: str
+    revision: str | None = None
+    sha256: str | None = None
+    trust_remote_code: bool = False
+
+
+class EngineArguments(_Document):
+    """How the engine is started. Changing any of them needs a new engine, adapters do not.
+
+    Attributes:
+        dtype: weights and activations of the base model.
+        quantization: a vLLM quantization method, e.g. ``bitsandbytes``; None serves in ``dtype``.
+        max_model_len: longest prompt plus answer, tokens; None takes the model's own.
+        max_lora_rank: adapters above it cannot be loaded.
+        max_loras: adapters that may be in one batch.
+        max_num_seqs: requests that run at once.
+        kv_cache_gib: size of the KV cache on CPU, GiB.
+        gpu_memory_utilization: share of the GPU that the engine takes.
+        enforce_eager: skip graph capture and compilation; starts faster, runs slower on GPU.
+        extra: further vLLM arguments, names with underscores.
+    """
+
+    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    quantization: str | None = None
+    max_model_len: int | None = Field(default=None, gt=0)
+    max_lora_rank: int = Field(default=16, gt=0)
+    max_loras: int = Field(default=2, gt=0)
+    max_num_seqs: int = Field(default=64, gt=0)
+    kv_cache_gib: float = Field(default=1.0, gt=0)
+    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
+    enforce_eager: bool = False
+    extra: dict[str, Any] = Field(default_factory=dict)
+
+
+class AdapterRef(_Document):
+    """One adapter.
+
+    Attributes:
+        uri: the folder with ``adapter_config.json`` and ``adapter_model.safetensors``.
+        sha256: fingerprint of those two files; the gateway loads nothing that differs from it.
+        model_version: the version in the model registry, and what ``x-tuneline-version`` says.
+        rank: LoRA rank.
+        prompt: the template this version was trained and evaluated with.
+    """
+
+    uri: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    model_version: str
+    rank: int = Field(gt=0)
+    prompt: PromptTemplate = PromptTemplate()
+
+
+class Routes(_Document):
+    """Who answers.
+
+    Attributes:
+        production: the adapter that answers; None while the first version is still being proven.
+        challenger: a second adapter, reachable by callers who may pin it, and by ``percent`` of the rest.
+        percent: the challenger's share of unpinned traffic.
+    """
+
+    production: str | None = None
+    challenger: str | None = None
+    percent: float = Field(default=0.0, ge=0, le=100)
+
+
+class Release(_Document):
+    """One immutable state of an endpoint. The highest sequence number is the current one."""
+
+    endpoint: str = Field(pattern=ENDPOINT_NAME)
+    sequence: int = Field(gt=0)
+    base: BaseRef
+    engine: EngineArguments = EngineArguments()
+    adapters: dict[str, AdapterRef]
+    routes: Routes
+    created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    author: str
+    reason: str
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for role in ("production", "challenger"):
+            name = getattr(self.routes, role)
+            if name is not None and name not in self.adapters:
+                raise ValueError(f"routes.{role} is {name!r}, which is not among the adapters {sorted(self.adapters)}")
+        if self.routes.percent and self.routes.challenger is None:
+            raise ValueError(f"routes.percent is {self.routes.percent} but there is no challenger")
+        for name, adapter in self.adapters.items():
+            if adapter.rank > self.engine.max_lora_rank:
+                raise ValueError(f"adapter {name!r} has rank {adapter.rank}, the engine takes at most {self.engine.max_lora_rank}")
+        return self
+
+    def traffic(self) -> dict[str, float]:
+        """Percent of unpinned traffic per model version."""
+        shares: dict[str, float] = {}
+        if self.routes.production is not None:
+            shares[self.adapters[self.routes.production].model_version] = 100.0 - self.routes.percent
+        if self.routes.challenger is not None:
+            version = self.adapters[self.routes.challenger].model_version
+            shares[version] = shares.get(version, 0.0) + self.routes.percent
+        return shares

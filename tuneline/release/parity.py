@@ -1,0 +1,122 @@
+"""Parity: is the adapter in the engine the one that was evaluated?
+
+Golden prompts with their per-token log-probabilities are recorded when a version is evaluated. The
+served adapter must give the same numbers, to within the rounding of two implementations in bf16,
+before it gets traffic. That catches a wrong file, a wrong base model, a wrong dtype, an adapter
+that the engine silently ignores and a prompt template that drifted, all with one comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+# Nats. An adapter that moves no golden token by more than this might as well not be there.
+SILENT = 1e-3
+
+
+class GoldenPrompt(BaseModel):
+    """What evaluation recorded for one prompt.
+
+    Attributes:
+        id: the evaluation item.
+        prompt_ids: token ids of the rendered prompt.
+        completion_ids: token ids of the version's own greedy answer.
+        logprobs: log-probability of each completion token under the version, nats.
+        base_logprobs: the same under the base model alone.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    base_logprobs: tuple[float, ...]
+
+
+class PromptParity(BaseModel):
+    """One golden prompt, evaluated and served: the largest difference of a token, nats."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    tokens: int
+    difference: float
+    from_base: float
+
+
+class ParityReport(BaseModel):
+    """The comparison of all golden prompts.
+
+    Attributes:
+        model_version: the version that was checked.
+        tolerance: largest difference allowed, nats.
+        prompts: one entry per golden prompt.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model_version: str
+    tolerance: float
+    prompts: tuple[PromptParity, ...]
+
+    @property
+    def largest_difference(self) -> float:
+        """Between evaluated and served, over all tokens, nats."""
+        return max(prompt.difference for prompt in self.prompts)
+
+    @property
+    def largest_from_base(self) -> float:
+        """Between served and the base model, over all tokens, nats."""
+        return max(prompt.from_base for prompt in self.prompts)
+
+    @property
+    def passed(self) -> bool:
+        """Whether what is served is what was evaluated."""
+        return self.largest_difference <= self.tolerance and self.largest_from_base > SILENT
+
+    @property
+    def sentence(self) -> str:
+        """The result in words."""
+        if self.largest_from_base <= SILENT:
+            return f"version {self.model_version} answers exactly like the base model: the engine ignores the adapter"
+        verb = "reproduces" if self.largest_difference <= self.tolerance else "does not reproduce"
+        return (
+            f"version {self.model_version} as served {verb} its evaluation: largest log-probability difference "
+            f"{self.largest_difference:.4f} nats over {len(self.prompts)} golden prompts, {self.tolerance} allowed"
+        )
+
+
+def check_parity(
+    golden: Sequence[GoldenPrompt],
+    served_logprobs: Callable[[Sequence[int], Sequence[int]], Sequence[float]],
+    *,
+    model_version: str,
+    tolerance: float,
+) -> ParityReport:
+    """Compare golden log-probabilities with those of the served adapter.
+
+    Args:
+        golden: at least one prompt.
+        served_logprobs: given prompt and completion token ids, asks the endpoint for the
+            log-probability of each completion token.
+
+    Raises:
+        ValueError: there are no golden prompts, or the endpoint returned another number of tokens.
+    """
+    if not golden:
+        raise ValueError("no golden prompts were recorded when this version was evaluated")
+    results = []
+    for prompt in golden:
+        served = served_logprobs(prompt.prompt_ids, prompt.completion_ids)
+        results.append(
+            PromptParity(
+                id=prompt.id,
+                tokens=len(prompt.completion_ids),
+                difference=max(abs(a - b) for a, b in zip(served, prompt.logprobs, strict=True)),
+                from_base=max(abs(a - b) for a, b in zip(served, prompt.base_logprobs, strict=True)),
+            )
+        )
+    return ParityReport(model_version=model_version, tolerance=tolerance, prompts=tuple(results))
