@@ -1,0 +1,36 @@
+"""The config: one YAML file for an experiment, typed, and checked before anything is loaded."""
+
+from tuneline.config.data import DataConfig, EvaluationData, FileSource, HubSource, Source, SyntheticSource
+from tuneline.config.experiment import Config
+from tuneline.config.judging import EvaluationConfig, GateConfig, Metric
+from tuneline.config.load import load_config, load_pretraining_config
+from tuneline.config.model import ModelConfig
+from tuneline.config.pretraining import PretrainingConfig
+from tuneline.config.problem import ConfigError, Place, Problem
+from tuneline.config.serving import MonitoringConfig, ServingConfig
+from tuneline.config.training import TrainingConfig
+from tuneline.config.zenml_run import ZenMLConfig
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "DataConfig",
+    "EvaluationConfig",
+    "EvaluationData",
+    "FileSource",
+    "GateConfig",
+    "HubSource",
+    "Metric",
+    "ModelConfig",
+    "MonitoringConfig",
+    "Place",
+    "PretrainingConfig",
+    "Problem",
+    "ServingConfig",
+    "Source",
+    "SyntheticSource",
+    "TrainingConfig",
+    "ZenMLConfig",
+    "load_config",
+    "load_pretraining_config",
+]

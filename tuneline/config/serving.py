@@ -1,0 +1,33 @@
+"""Sections ``serving`` and ``monitoring``: the engine behind the endpoint, and what watches it."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tuneline.config.section import Section
+from tuneline.release.document import EngineArguments
+
+
+class ServingConfig(EngineArguments):
+    """How the engine is started (the fields of ``EngineArguments``), and what it must prove before it gets traffic."""
+
+    parity_tolerance: float = Field(
+        default=0.2,
+        gt=0,
+        description="Largest allowed difference between a served log-probability and the one kept at evaluation, nats. "
+        "Logits between 16 and 32 are 0.125 apart in bfloat16, so two exact kernels may differ by that much; "
+        "another adapter differs by whole nats.",
+    )
+    start_timeout: float = Field(
+        default=300.0,
+        gt=0,
+        description="How long the endpoint may take from its start, or from a new release, until it is ready, seconds.",
+    )
+
+    def engine(self) -> EngineArguments:
+        """The part that goes into a release."""
+        return EngineArguments(**self.model_dump(include=set(EngineArguments.model_fields)))
+
+
+class MonitoringConfig(Section):
+    """What watches the endpoint. It has no settings."""

@@ -1,0 +1,79 @@
+"""Section ``training``: the adapter and the optimizer. Names are those of PEFT and transformers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from tuneline.config.section import Section
+
+
+class TrainingConfig(Section):
+    """How an adapter is trained. Batches are counted in tokens: rows are packed, so a row says nothing."""
+
+    method: Literal["lora"] = "lora"
+    """Low-rank adapters (Hu et al., 2021, arXiv:2106.09685); with ``model.quantization: nf4`` it is QLoRA."""
+
+    r: int = Field(default=16, gt=0)
+    """Rank of the update: how much an adapter can learn, and what it weighs on disk and in the engine."""
+
+    lora_alpha: int = Field(default=32, gt=0)
+    """The update is scaled by ``lora_alpha / r``; twice the rank is a common start."""
+
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the adapter's inputs that are dropped; 0.05 helps sets of a few hundred rows."""
+
+    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    """Which layers get an adapter: all linear ones but the head, or names such as ``[q_proj, v_proj]``."""
+
+    use_rslora: bool = False
+    """Scale by ``lora_alpha / sqrt(r)``, which keeps ranks above 32 learning (arXiv:2312.03732)."""
+
+    use_dora: bool = False
+    """Weight-decomposed LoRA. The engine cannot serve it, so it is refused."""
+
+    modules_to_save: tuple[str, ...] = ()
+    """Layers trained in full and stored whole. The engine cannot serve them, so they are refused."""
+
+    learning_rate: float = Field(default=2e-4, ge=0)
+    """Peak step size. 1e-4 to 3e-4 for billions of parameters, 2e-3 for the tiny base model."""
+
+    max_steps: int | None = Field(default=None, gt=0)
+    """Number of optimizer steps. Either this or ``epochs``."""
+
+    epochs: float | None = Field(default=None, gt=0)
+    """How often every record is seen. Either this or ``max_steps``."""
+
+    batch_tokens: int = Field(default=16384, gt=0)
+    """Tokens per optimizer step, a multiple of ``micro_batch_tokens``. Larger steps are calmer and fewer."""
+
+    micro_batch_tokens: int = Field(default=4096, gt=0)
+    """Tokens per forward and backward pass: what memory must hold. Changes the speed, not the result."""
+
+    max_length: int = Field(default=1024, gt=0)
+    """Longest conversation, tokens. Longer ones are left out and counted, never cut."""
+
+    warmup_ratio: float = Field(default=0.03, ge=0, le=1)
+    """Share of the steps in which the learning rate rises from zero to its peak."""
+
+    scheduler: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "cosine"
+    """How the learning rate falls after the warm-up."""
+
+    weight_decay: float = Field(default=0.0, ge=0)
+    """How strongly AdamW pulls the adapter's weights towards zero."""
+
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    """Gradients longer than this are shortened to it."""
+
+    packing: Literal["auto", "on", "off"] = "auto"
+    """Several conversations in a row, none seeing another: ``auto`` where that is exact, ``on`` or stop, ``off``."""
+
+    seed: int = 0
+    """Adapter initialisation, order and dropout."""
+
+    gradient_checkpointing: bool = False
+    """Compute activations twice instead of keeping them: far less memory, about a third slower."""
+
+    max_minutes: float | None = Field(default=None, gt=0)
+    """Stop after this time, with the adapter as it is then."""
