@@ -1,0 +1,1 @@
+"""The gate: is the candidate proven better, proven not better, or is it not known yet?"""
