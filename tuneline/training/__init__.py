@@ -1,0 +1,1 @@
+"""LoRA and QLoRA training on packed rows, and the adapter that comes out of it."""
