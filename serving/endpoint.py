@@ -1,0 +1,103 @@
+"""One endpoint put together: keys, engine, reconciler, and what they have to say about themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+from serving.engine.process import clear_private_folders
+from serving.engine.supervisor import Engine
+from serving.engine.tree import adopt_orphans
+from serving.gateway.auth import KeyRing
+from serving.gateway.proxy import Live
+from serving.metrics import Metrics
+from serving.reconcile import Reconciler
+from serving.settings import Settings
+
+
+class Endpoint:
+    """The parts of an endpoint and their life.
+
+    Attributes:
+        stopping: no new question is taken.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.name = settings.endpoint
+        self.settings = settings
+        self.metrics = Metrics(settings.endpoint)
+        self.keys = KeyRing(settings.folder)
+        self.engine = Engine(settings, self.metrics)
+        self.live = Live(settings.endpoint, self.engine)
+        self.reconciler = Reconciler(settings, self.live, self.keys, self.metrics)
+        self.stopping = False
+        self._following: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to follow the releases. Returns at once; ``readiness`` says how far it is."""
+        adopt_orphans()
+        self.settings.workdir.mkdir(parents=True, exist_ok=True)
+        clear_private_folders(self.settings.workdir)
+        self._following = asyncio.create_task(self.reconciler.follow(), name="reconciler")
+
+    async def stop(self) -> None:
+        """Stop following and end the engine."""
+        self.stopping = True
+        if self._following is not None:
+            self._following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._following
+        await self.engine.stop()
+
+    def readiness(self) -> dict[str, Any]:
+        """Whether a client that asks now is answered, and if not, why."""
+        table = self.live.table
+        ready = not self.stopping and self.engine.ready and table is not None and table.production is not None
+        return {
+            "ready": ready,
+            "state": self._state(),
+            "release": table.release.sequence if table is not None else None,
+            "engine": {
+                "state": self.engine.state,
+                "pid": self.engine.pid,
+                "starts": self.engine.starts,
+                "error": self.engine.error,
+            },
+            "error": self._error(),
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """What is live: the applied release, and what was wanted."""
+        table = self.live.table
+        release = table.release if table is not None else None
+        return {
+            "endpoint": self.name,
+            "sequence": release.sequence if release is not None else None,
+            "wanted": self.reconciler.wanted,
+            "base": release.base.model_dump(mode="json") if release is not None else None,
+            "adapters": {
+                name: {"model_version": adapter.model_version, "sha256": adapter.sha256}
+                for name, adapter in (release.adapters.items() if release is not None else ())
+            },
+            "routes": release.routes.model_dump(mode="json") if release is not None else None,
+            "error": self._error(),
+            "engine": {"pid": self.engine.pid, "starts": self.engine.starts},
+        }
+
+    def _state(self) -> str:
+        engine, table = self.engine, self.live.table
+        if self.stopping:
+            return "stopping"
+        if self.reconciler.wanted is None and table is None:
+            return "no release" if self.reconciler.error is None else "no release can be read"
+        if engine.state in ("restarting", "not answering"):
+            return f"engine {engine.state}"
+        if engine.state != "ready" or table is None:
+            return "starting"
+        if not engine.ready:
+            return "engine restarting"
+        return "ready" if table.production is not None else "no production version"
+
+    def _error(self) -> str | None:
+        return self.reconciler.error

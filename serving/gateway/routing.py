@@ -1,0 +1,119 @@
+"""Which version answers: the applied release as a table that is replaced whole, so no request sees half a switch."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from serving.gateway.errors import ApiError, unavailable
+from tuneline.prompts import PromptTemplate
+from tuneline.release import AdapterRef, Release
+
+
+def engine_name(adapter: AdapterRef) -> str:
+    """What the engine calls an adapter: its contents, so that equal files are loaded once and others never mixed."""
+    return f"lora-{adapter.sha256[:24]}"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A version that can answer.
+
+    Attributes:
+        version: what ``x-tuneline-version`` says.
+        engine_name: the model name sent to the engine.
+        prompt: the template put around conversations.
+        model_field: finds the engine's name in an answer. Within a JSON string a quote is escaped, so a match is always
+            the field itself and never something the model wrote.
+    """
+
+    version: str
+    engine_name: str
+    prompt: PromptTemplate
+    model_field: re.Pattern[bytes]
+
+    @classmethod
+    def of(cls, adapter: AdapterRef) -> Target:
+        """The target of one adapter of a release."""
+        name = engine_name(adapter)
+        return cls(
+            adapter.model_version, name, adapter.prompt, re.compile(rb'"model":\s*"' + re.escape(name.encode()) + rb'"')
+        )
+
+
+@dataclass(frozen=True)
+class RouteTable:
+    """An applied release: who can be pinned, and who gets the rest."""
+
+    release: Release
+    versions: dict[str, Target]
+    production: Target | None
+    challenger: Target | None
+
+    @classmethod
+    def of(cls, release: Release) -> RouteTable:
+        """The table of a release whose adapters are loaded."""
+        targets = {name: Target.of(adapter) for name, adapter in release.adapters.items()}
+        routes = release.routes
+        return cls(
+            release=release,
+            versions={target.version: target for target in targets.values()},
+            production=targets[routes.production] if routes.production is not None else None,
+            challenger=targets[routes.challenger] if routes.challenger is not None else None,
+        )
+
+    def pinned(self, version: str) -> Target:
+        """The target of one version.
+
+        Raises:
+            ApiError: 404, it is not loaded.
+        """
+        try:
+            return self.versions[version]
+        except KeyError:
+            raise ApiError(
+                404, f"Version {version!r} is not loaded; loaded are {sorted(self.versions)}.", code="version_not_found"
+            ) from None
+
+    def choose(self) -> Target:
+        """The target of an unpinned request.
+
+        Raises:
+            ApiError: 503, there is no production version yet.
+        """
+        if self.challenger is not None and random.random() * 100 < self.release.routes.percent:
+            return self.challenger
+        if self.production is None:
+            raise unavailable("No version is in production yet.", "no_production_version")
+        return self.production
+
+
+class InFlight:
+    """Counts the requests each engine model is answering, so that an adapter leaves only when its last one is done."""
+
+    def __init__(self) -> None:
+        self._count: Counter[str] = Counter()
+        self._idle = asyncio.Event()
+
+    @contextmanager
+    def on(self, name: str) -> Iterator[None]:
+        """One request, from its routing to its last byte."""
+        self._count[name] += 1
+        try:
+            yield
+        finally:
+            self._count[name] -= 1
+            if not self._count[name]:
+                del self._count[name]
+            self._idle.set()
+
+    async def ended(self, names: set[str] | None = None) -> None:
+        """Return once nothing is in flight on ``names``, or on anything when they are None."""
+        while any(name in self._count for name in (self._count if names is None else names)):
+            self._idle.clear()
+            await self._idle.wait()

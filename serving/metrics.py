@@ -1,0 +1,76 @@
+"""Every metric the gateway exports. Names are written here and nowhere else."""
+
+from __future__ import annotations
+
+import re
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+_ENGINE_LINE = re.compile(r"^(# (HELP|TYPE) )?vllm:")
+
+
+class Metrics:
+    """The metrics of one endpoint, in a registry of their own."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.registry = CollectorRegistry()
+        self.endpoint = endpoint
+        self.requests = Counter(
+            "tuneline_requests", "Requests answered", ["endpoint", "version", "path", "status"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "tuneline_request_seconds",
+            "From the request's last byte to the answer's last byte, seconds",
+            ["endpoint", "version", "path"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.ttft = Histogram(
+            "tuneline_ttft_seconds",
+            "From the request's last byte to the answer's first byte, streamed answers only, seconds",
+            ["endpoint", "version", "path"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.release_sequence = self._gauge(
+            "tuneline_release_sequence", "Sequence number of the applied release, 0 before the first"
+        )
+        self.release_error = self._gauge("tuneline_release_error", "1 while the newest release could not be applied")
+        self.engine_up = self._gauge("tuneline_engine_up", "1 while the engine answers")
+        self.engine_starts = Counter(
+            "tuneline_engine_starts", "Engine processes started", ["endpoint"], registry=self.registry
+        )
+        self.traffic = Gauge(
+            "tuneline_traffic_percent",
+            "Share of the unpinned traffic that a version gets",
+            ["endpoint", "version"],
+            registry=self.registry,
+        )
+
+    def set_traffic(self, shares: dict[str, float]) -> None:
+        """Replace the shares of traffic; a version without one disappears."""
+        self.traffic.clear()
+        for version, percent in shares.items():
+            self.traffic.labels(self.endpoint, version).set(percent)
+
+    def render(self, engine: str) -> str:
+        """The exposition text, with the ``vllm:`` metrics out of the engine's own text appended."""
+        own = generate_latest(self.registry).decode()
+        return own + "".join(f"{line}\n" for line in engine.splitlines() if _ENGINE_LINE.match(line))
+
+    def _gauge(self, name: str, help_text: str) -> GaugeOfEndpoint:
+        return GaugeOfEndpoint(Gauge(name, help_text, ["endpoint"], registry=self.registry), self.endpoint)
+
+
+class GaugeOfEndpoint:
+    """A gauge whose only label is the endpoint."""
+
+    def __init__(self, gauge: Gauge, endpoint: str) -> None:
+        self._child = gauge.labels(endpoint)
+
+    def set(self, value: float) -> None:
+        """Set the value."""
+        self._child.set(value)

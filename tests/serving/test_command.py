@@ -1,0 +1,112 @@
+"""How the engine is started, without starting it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from serving.engine.command import (
+    EngineSpec,
+    engine_command,
+    engine_environment,
+    engine_rank,
+    engine_threads,
+    extra_flags,
+)
+from serving.engine.vllm_server import allow_amx_tiles
+from tuneline.errors import UserError
+from tuneline.release import BaseRef, EngineArguments
+
+
+def spec(local: bool = True, **arguments: object) -> EngineSpec:
+    base = BaseRef(model="m", revision="main")
+    return EngineSpec(model="/m" if local else "org/m", local=local, base=base, arguments=EngineArguments(**arguments))
+
+
+def environment(made: EngineSpec, inherited: dict[str, str], device: str = "cpu") -> dict[str, str]:
+    return engine_environment(
+        made,
+        "cpu" if device == "cpu" else "cuda",
+        folder=Path("/f"),
+        cache=Path("/c"),
+        api_key="k",
+        inherited=inherited,
+    )
+
+
+def test_a_rank_without_a_kernel_is_served_by_the_next_one() -> None:
+    assert [engine_rank(rank) for rank in (1, 4, 16, 48, 512)] == [1, 8, 16, 64, 512]
+    with pytest.raises(UserError, match="at most 512"):
+        engine_rank(513)
+
+
+def test_extra_arguments_become_flags() -> None:
+    extra = {
+        "enable_prefix_caching": False,
+        "async_scheduling": True,
+        "seed": 3,
+        "skip": None,
+        "a_list": [1, 2],
+        "c": {"x": 1},
+    }
+    assert extra_flags(extra) == [
+        *("--no-enable-prefix-caching", "--async-scheduling", "--seed", "3"),
+        *("--a-list", "1", "2", "--c", '{"x": 1}'),
+    ]
+
+
+@pytest.mark.parametrize("name", ["host", "port", "uds", "api_key", "api-key", "model", "allowed_local_media_path"])
+def test_extra_arguments_cannot_open_the_engine_to_others(name: str) -> None:
+    with pytest.raises(UserError, match="may not set"):
+        extra_flags({name: "x"})
+
+
+def test_the_cpu_engine_has_a_cache_in_bytes_and_the_gpu_engine_a_share_of_memory() -> None:
+    cpu = engine_command(spec(kv_cache_gib=0.5), "cpu", None)
+    assert cpu[cpu.index("--kv-cache-memory-bytes") + 1] == str(2**29)
+    assert "--gpu-memory-utilization" not in cpu
+    gpu = engine_command(spec(gpu_memory_utilization=0.8), "cuda", None)
+    assert gpu[gpu.index("--gpu-memory-utilization") + 1] == "0.8"
+    assert not {"--enforce-eager", "--kv-cache-memory-bytes"} & set(gpu)
+
+
+def test_a_revision_is_for_hub_models_only() -> None:
+    assert "--revision" not in engine_command(spec(), "cpu", None)
+    assert "--revision" in engine_command(spec(local=False), "cpu", None)
+
+
+def test_the_engine_inherits_no_credentials_of_stores_and_asks_no_hub_for_a_folder() -> None:
+    secrets = {"AWS_SECRET_ACCESS_KEY": "s", "FSSPEC_S3_KEY": "s", "ZENML_STORE_API_KEY": "s", "HF_TOKEN": "t"}
+    local = environment(spec(), secrets)
+    assert not [name for name in local if name.startswith(("AWS_", "FSSPEC_", "ZENML_"))]
+    assert local["HF_HUB_OFFLINE"] == "1"
+    hub = environment(spec(local=False), secrets)
+    assert "HF_HUB_OFFLINE" not in hub
+    assert hub["HF_TOKEN"] == "t"
+
+
+def test_bytecode_is_written_and_caches_are_not_in_anyones_home() -> None:
+    env = environment(spec(), {"PYTHONDONTWRITEBYTECODE": "1", "HOME": "/home/somebody"})
+    assert "PYTHONDONTWRITEBYTECODE" not in env
+    assert {env[name].startswith("/c/") for name in ("VLLM_CACHE_ROOT", "HF_HOME", "TORCHINDUCTOR_CACHE_DIR")} == {True}
+
+
+def test_the_engine_takes_a_thread_per_core_less_one_and_keeps_a_containers_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    for cpu in range(8):  # four cores with two threads each
+        topology = tmp_path / f"cpu{cpu}" / "topology"
+        topology.mkdir(parents=True)
+        (topology / "thread_siblings_list").write_text(f"{cpu // 2 * 2}-{cpu // 2 * 2 + 1}\n")
+    quota = tmp_path / "cpu.max"
+    assert engine_threads(tmp_path, quota) == 3
+    for text, threads in (("max 100000", 3), ("250000 100000", 1), ("50000 100000", 1)):
+        quota.write_text(text)
+        assert engine_threads(tmp_path, quota) == threads
+
+
+def test_asking_for_amx_tiles_harms_no_machine() -> None:
+    assert allow_amx_tiles() in (True, False)
