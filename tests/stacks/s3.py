@@ -1,0 +1,103 @@
+"""An S3 server on loopback, and a stack that keeps its artifacts there: for whatever must not need a disk."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+if TYPE_CHECKING:
+    from zenml.client import Client
+
+BUCKET = "tuneline"
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """An S3 server.
+
+    Attributes:
+        url: where it answers.
+        key: its access key id; moto takes any.
+        secret: the key's secret.
+    """
+
+    url: str
+    key: str = "tester"
+    secret: str = "s3-test-secret"
+
+    def options(self) -> dict[str, str]:
+        """Storage options for fsspec."""
+        return {"endpoint_url": self.url, "key": self.key, "secret": self.secret}
+
+
+@pytest.fixture
+def s3_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """A moto server on a free port with an empty bucket. Its keys are not in the environment."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    requests = logging.getLogger("werkzeug")
+    monkeypatch.setattr(requests, "level", logging.ERROR)  # one line for each request otherwise
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    found = S3Server(f"http://{host}:{port}")
+    # boto3 would look for credentials of this machine's cloud for seconds
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    client = boto3.client(
+        "s3",
+        endpoint_url=found.url,
+        aws_access_key_id=found.key,
+        aws_secret_access_key=found.secret,
+        region_name="us-east-1",
+    )
+    client.create_bucket(Bucket=BUCKET)
+    yield found
+    client.close()
+    server.stop()
+
+
+@pytest.fixture
+def s3_stack(zenml_client: Client, s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of an active stack with its artifacts in the S3 server; the keys are in a ZenML secret."""
+    from stacks.apply import activate, apply_stack
+
+    # Without an MLflow server, which would say where, the artifacts of a database's runs go to ./mlruns.
+    monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", str(tmp_path / "mlartifacts"))
+    zenml_client.create_secret(
+        "tuneline-s3", values={"aws_access_key_id": s3_server.key, "aws_secret_access_key": s3_server.secret}
+    )
+    file = tmp_path / "s3-test.yaml"
+    file.write_text(
+        yaml.safe_dump(
+            {
+                "stack_name": "tuneline-s3-test",
+                "components": {
+                    "orchestrator": {"name": "tuneline-local", "flavor": "local"},
+                    "artifact_store": {
+                        "name": "tuneline-s3-test",
+                        "flavor": "s3",
+                        "configuration": {
+                            "path": f"s3://{BUCKET}/store",
+                            "authentication_secret": "tuneline-s3",
+                            "client_kwargs": {"endpoint_url": s3_server.url, "region_name": "us-east-1"},
+                        },
+                    },
+                    "experiment_tracker": {
+                        "name": "tuneline-s3-test",
+                        "flavor": "mlflow",
+                        "configuration": {"tracking_uri": f"sqlite:///{tmp_path}/mlflow.db"},
+                    },
+                    "model_deployer": {"name": "tuneline-endpoints", "flavor": "bentoml_vllm"},
+                },
+            }
+        )
+    )
+    apply_stack(file)
+    return activate("tuneline-s3-test").name
