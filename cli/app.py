@@ -1,0 +1,204 @@
+"""The commands of ``python run.py`` and how their errors end."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from cli.options import ConfigOption, NoCacheOption, SetOption, StackOption
+from cli.screen import complain
+from tuneline.errors import TunelineError
+
+EPILOG = (
+    "Exit codes: 0 done, 2 your input is wrong (nothing was changed), 3 the gate did not pass, 1 anything else.\n\n"
+    "First time here? [bold]python run.py[/bold] does everything once with configs/tiny.yaml."
+)
+
+app = typer.Typer(
+    help="Fine-tune an open LLM on your data, prove that it is better, and keep it in production.\n\n"
+    "Without a command: train, evaluate, gate, stage, release and ask one question.",
+    epilog=EPILOG,
+    rich_markup_mode="rich",
+    no_args_is_help=False,
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    set_: SetOption = None,
+    no_cache: NoCacheOption = False,
+) -> None:
+    """Run the main job unless a command was given."""
+    if context.invoked_subcommand is not None:
+        if config or stack or set_ or no_cache:
+            raise typer.BadParameter(
+                f"options go behind the command: python run.py {context.invoked_subcommand} --config … --stack … --set …"
+            )
+        return
+    from cli.main_job import run_main_job
+
+    run_main_job(config, stack, set_ or [], no_cache=no_cache)
+
+
+@app.command(rich_help_panel="From data to production")
+def train(
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    set_: SetOption = None,
+    no_cache: NoCacheOption = False,
+) -> None:
+    """Train a candidate, evaluate it, let the gate decide; a PASS goes to staging.
+
+    Finds its own earlier work: the same config, data and code are not trained twice.
+    """
+    from cli.train import run_train
+
+    run_train(config, stack, set_ or [], no_cache=no_cache)
+
+
+@app.command(rich_help_panel="From data to production")
+def deploy(
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    set_: SetOption = None,
+    no_cache: NoCacheOption = False,
+) -> None:
+    """Release the staged version: load it beside production, prove it, then give it the traffic.
+
+    With nothing staged, makes sure that the version in production is up and answering.
+    """
+    from cli.deploy import run_deploy
+
+    run_deploy(config, stack, set_ or [])
+
+
+@app.command(rich_help_panel="From data to production")
+def promote(
+    version: Annotated[str, typer.Argument(help="The version that is to answer, as `models` lists it.")],
+    reason: Annotated[str, typer.Option(help="Why; it is written into the release.")] = "promoted by hand",
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Put a version that passed the gate into production: proof, stage and traffic together."""
+    from cli.promote import run_promote
+
+    run_promote(version, reason, config, stack, set_ or [])
+
+
+@app.command(rich_help_panel="From data to production")
+def rollback(
+    to: Annotated[str | None, typer.Option(help="The version to go back to. Default: the one before.")] = None,
+    reason: Annotated[str, typer.Option(help="Why; it is written into the release.")] = "rolled back by hand",
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Send traffic and the production stage back to a version that had them before."""
+    from cli.promote import run_rollback
+
+    run_rollback(to, reason, config, stack, set_ or [])
+
+
+@app.command(rich_help_panel="Look and ask")
+def ask(
+    question: Annotated[str | None, typer.Argument(help="What to ask the endpoint.")] = None,
+    version: Annotated[str | None, typer.Option(help="Who answers. Default: production.")] = None,
+    key: Annotated[bool, typer.Option("--key", help="Print the API key alone and stop.")] = False,
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Ask the endpoint a question through the OpenAI client; the answer is streamed."""
+    from cli.ask import run_ask
+
+    run_ask(question, version, config, stack, set_ or [], key_only=key)
+
+
+@app.command(rich_help_panel="Look and ask")
+def models(
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Show all versions: stage, verdict, scores, share of traffic."""
+    from cli.models import run_models
+
+    run_models(config, stack, set_ or [], json_output=json_)
+
+
+@app.command(rich_help_panel="Look and ask")
+def ui(
+    stack: StackOption = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Open the ZenML dashboard and MLflow on this machine, until Ctrl-C."""
+    from cli.ui import run_ui
+
+    run_ui(config, stack, set_ or [])
+
+
+@app.command(rich_help_panel="The machine room")
+def stop(
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Stop the endpoint. Its releases stay; `deploy` starts it where it was."""
+    from cli.deploy import run_stop
+
+    run_stop(config, stack, set_ or [])
+
+
+@app.command(rich_help_panel="The machine room")
+def doctor(
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Check this machine, both environments and a config: what is there, what is missing, what to do."""
+    from cli.doctor import run_doctor
+
+    run_doctor(config, set_ or [], json_output=json_)
+
+
+@app.command(rich_help_panel="The machine room")
+def pretrain(
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    set_: SetOption = None,
+    no_cache: NoCacheOption = False,
+) -> None:
+    """Make the tiny base model from nothing (half an hour on two cores; the repository ships the result)."""
+    from cli.pretrain import run_pretrain
+
+    run_pretrain(config, stack, set_ or [])
+
+
+def main() -> None:
+    """Run a command and turn errors into a message and an exit code."""
+    from cli.stack import stack_app
+
+    app.add_typer(stack_app, name="stack", rich_help_panel="The machine room")
+    try:
+        app()
+    except TunelineError as error:
+        complain(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        complain(TunelineError("interrupted", hint="Nothing is half-done: run the same command again, it goes on."))
+        sys.exit(130)
+
+
+

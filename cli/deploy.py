@@ -1,0 +1,70 @@
+"""``run.py deploy`` and ``run.py stop``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cli.screen import say
+from cli.workplace import checked_config, use_stack
+from tuneline.config import Config
+from tuneline.errors import UserError
+
+
+def run_deploy(path: Path | None, stack: str | None, overrides: list[str]) -> None:
+    """Release the staged version, or make sure that production is up."""
+    config = checked_config(path, overrides)
+    use_stack(stack)
+    url = deployed(config)
+    say(f"Endpoint: [bold]{url}/v1[/bold], model name [bold]{config.name}[/bold]")
+    say('Next: [bold]python run.py ask "list the pods in namespace web"[/bold]')
+
+
+def deployed(config: Config) -> str:
+    """Put the staged version into production, or bring up what is there already.
+
+    Returns:
+        The endpoint's address.
+
+    Raises:
+        UserError: there is neither a staged version nor one in production.
+    """
+    from controlplane.endpoint import make_live
+    from controlplane.storage import active_storage
+    from controlplane.versions import at_stage
+
+    staged = at_stage(config.name, "staging")
+    storage = active_storage()
+    if staged is not None:
+        release_version(config, staged.name, f"passed the gate: {staged.record.sentence}")
+    current = storage.releases(config.name).current()
+    if current is None or current.routes.production is None:
+        raise UserError(
+            f"there is nothing to deploy: no version of {config.name!r} is at stage staging or production",
+            hint=f"`python run.py train` makes one; `python run.py models` shows what {config.name!r} has.",
+        )
+    client, started = make_live(config.name, storage, current.sequence, config.serving.start_timeout)
+    if staged is None:
+        version = current.adapters[current.routes.production].model_version
+        say(f"Version {version} is in production, and {'its endpoint was started' if started else 'live'}.")
+    return client.url
+
+
+def release_version(config: Config, version: str, reason: str) -> None:
+    """Run the deployment pipeline for one version."""
+    from pipelines.deployment import deployment_pipeline
+
+    deployment_pipeline(
+        config.name, version, reason, config.serving.start_timeout, config.serving.parity_tolerance
+    )
+
+
+def run_stop(path: Path | None, stack: str | None, overrides: list[str]) -> None:
+    """Stop the endpoint."""
+    config = checked_config(path, overrides)
+    use_stack(stack)
+    from controlplane.endpoint import active_deployer
+
+    if active_deployer().stop_endpoint(config.name):
+        say(f"Endpoint {config.name!r} has stopped. [bold]python run.py deploy[/bold] starts it again.")
+    else:
+        say(f"Endpoint {config.name!r} was not running.")

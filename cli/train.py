@@ -1,0 +1,56 @@
+"""``run.py train``: a judged version, found or made."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from cli.screen import console, say
+from cli.workplace import checked_config, use_stack
+from tuneline.config import Config
+
+GATE_DID_NOT_PASS = 3
+
+
+def run_train(path: Path | None, stack: str | None, overrides: list[str], *, no_cache: bool) -> None:
+    """Train and judge; exit code 3 if the gate did not pass."""
+    config = checked_config(path, overrides)
+    use_stack(stack)
+    from cli.scoreboard import scoreboard
+
+    version = trained_version(config, no_cache=no_cache)
+    console.print(scoreboard(config.name, [version]))
+    if version.record.outcome != "PASS":
+        refuse(version.record.outcome, version.record.sentence)
+    say(f"Next: [bold]python run.py deploy[/bold] puts version {version.name} into production, proven first.")
+
+
+def refuse(outcome: str, sentence: str) -> None:
+    """Say why the gate did not pass, and end with its exit code."""
+    say(f"[bold red]The gate says {outcome}.[/bold red] {sentence}")
+    say("Staging and production are untouched. `python run.py models` shows all versions.")
+    sys.exit(GATE_DID_NOT_PASS)
+
+
+def trained_version(config: Config, *, no_cache: bool):  # type: ignore[no-untyped-def]
+    """The version made from exactly this config, data, base model and code: found, or made now."""
+    from controlplane.bases import base_sha256
+    from controlplane.lineage import training_key
+    from controlplane.versions import list_versions
+    from pipelines.training import training_pipeline
+
+    key = training_key(config)
+    if not no_cache:
+        for version in reversed(list_versions(config.name)):
+            if version.record.training_key == key:
+                say(f"Version {version.name} was made from exactly this config, data and code: nothing to train.")
+                return version
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        yaml.safe_dump(config.zenml.run_configuration(), file)
+        file.flush()
+        run = training_pipeline.with_options(config_path=file.name, enable_cache=not no_cache)
+        run(config, base_sha256(config.model), key)
+    return list_versions(config.name)[-1]

@@ -1,0 +1,55 @@
+"""What every command that touches ZenML needs first: a checked config and an active stack."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tuneline import paths
+from tuneline.config import Config, load_config
+
+DEFAULT_CONFIG = paths.CONFIGS / "tiny.yaml"
+LOCAL_STACK = "tuneline-local"
+
+
+def quiet() -> None:
+    """Keep ZenML's own chatter for those who set its verbosity, and its questions and telemetry off."""
+    os.environ.setdefault("ZENML_LOGGING_VERBOSITY", "CRITICAL")
+    os.environ.setdefault("ZENML_ENABLE_RICH_TRACEBACK", "false")
+    os.environ.setdefault("ZENML_ANALYTICS_OPT_IN", "false")
+    os.environ.setdefault("ZENML_AUTO_OPEN_DASHBOARD", "false")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+
+
+def checked_config(path: Path | None, overrides: list[str]) -> Config:
+    """Load and check a config; nothing else has happened yet when it is wrong."""
+    return load_config(path or DEFAULT_CONFIG, overrides)
+
+
+def use_stack(name: str | None) -> str:
+    """Make a stack active for this process only.
+
+    Args:
+        name: the stack; None takes the active one, or ``tuneline-local`` (applied if it is missing) when
+            nobody has chosen one, which is what ZenML's ``default`` stack means.
+
+    Returns:
+        The stack's name.
+
+    Raises:
+        UserError: there is no such stack.
+    """
+    quiet()
+    from zenml.client import Client
+
+    from stacks.apply import activate, apply_stack
+
+    if name is None:
+        name = Client().active_stack_model.name
+        if name == "default":
+            name = LOCAL_STACK
+    if name == LOCAL_STACK:
+        apply_stack(paths.REPO / "stacks" / "local.yaml")
+    activate(name)
+    return name

@@ -1,0 +1,47 @@
+"""What a model version came from, as fingerprints: the same inputs mean that there is nothing to train."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from tuneline import paths
+from tuneline.config import Config, FileSource, Source
+from tuneline.release.files import fingerprint
+
+_ROOMS = ("data", "prompts", "training", "evaluation", "gate")
+
+
+def training_code() -> str:
+    """Fingerprint of the library code that turns data into a judged adapter.
+
+    ZenML's cache key covers a step's own source, but not what the step calls.
+    """
+    root = paths.REPO / "tuneline"
+    return fingerprint(root, [str(p.relative_to(root)) for room in _ROOMS for p in (root / room).rglob("*.py")])
+
+
+def training_key(config: Config) -> str:
+    """Fingerprint of all that a judged version depends on: config, data, base model and code.
+
+    The champion is not part of it: the same candidate against another champion is the same candidate.
+    """
+    judged = {
+        "questions": [_identity(source) for source in config.data.evaluation.sources or ()],
+        "evaluation": config.evaluation.model_dump(mode="json"),
+        "gate": config.gate.model_dump(mode="json"),
+        "serving": config.serving.engine().model_dump(mode="json"),
+    }
+    total = hashlib.sha256()
+    for part in (config.fingerprint(), json.dumps(judged, sort_keys=True), training_code()):
+        total.update(f"{part}\n".encode())
+    return total.hexdigest()
+
+
+def _identity(source: Source) -> dict[str, Any]:
+    identity = source.model_dump(mode="json")
+    if isinstance(source, FileSource):
+        identity["path"] = hashlib.sha256(Path(source.path).read_bytes()).hexdigest()
+    return identity

@@ -1,0 +1,42 @@
+"""LoRA adapters: PEFT's two files as they are, so that any engine loads them straight from the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from zenml.enums import ArtifactType, VisualizationType
+from zenml.metadata.metadata_types import MetadataType
+
+from materializers.folder import PageMaterializer, download, upload
+from tuneline.training.adapter import LoraAdapter
+from tuneline.training.page import training_page
+
+
+class AdapterMaterializer(PageMaterializer):
+    """Keeps a LoraAdapter as plain files; its page is the training curve with the run's numbers."""
+
+    ASSOCIATED_TYPES: ClassVar[tuple[type[Any], ...]] = (LoraAdapter,)
+    ASSOCIATED_ARTIFACT_TYPE = ArtifactType.MODEL
+
+    def load(self, data_type: type[Any]) -> LoraAdapter:
+        """Copy the adapter out of the store; the copy lasts as long as the step."""
+        with self.get_temporary_directory(delete_at_exit=False, delete_after_step_execution=True) as folder:
+            download(self.uri, Path(folder))
+        return LoraAdapter(Path(folder))
+
+    def save(self, data: LoraAdapter) -> None:
+        """Copy the adapter into the store."""
+        upload(data.folder, self.uri)
+
+    def save_visualizations(self, data: LoraAdapter) -> dict[str, VisualizationType]:
+        """Draw the training curve."""
+        return self.write_page(training_page(data))
+
+    def extract_metadata(self, data: LoraAdapter) -> dict[str, MetadataType]:
+        """What the dashboard lists beside the artifact."""
+        return {"sha256": data.sha256, "rank": data.rank, **data.training}
+
+    def compute_content_hash(self, data: LoraAdapter) -> str:
+        """Equal adapters are equal inputs for step caching."""
+        return data.sha256

@@ -1,0 +1,1 @@
+"""The pipelines: each function reads as its graph."""

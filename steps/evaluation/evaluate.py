@@ -1,0 +1,63 @@
+"""Evaluate base, champion and candidate on the same items."""
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import mlflow
+from zenml import get_step_context, log_metadata, step
+
+from controlplane.releases import in_production
+from materializers.evaluation_report import EvaluationReportMaterializer
+from materializers.folder import download
+from tuneline.config import EvaluationConfig, ModelConfig, ServingConfig
+from tuneline.data.dataset import ChatDataset
+from tuneline.evaluation.evaluate_model import AdapterSubject, evaluate
+from tuneline.evaluation.report import EvaluationReport
+from tuneline.prompts import PromptTemplate
+from tuneline.training.adapter import LoraAdapter
+
+
+# Never cached: who the champion is changes without any input changing.
+@step(
+    enable_cache=False,
+    experiment_tracker=True,
+    output_materializers={"evaluation_report": EvaluationReportMaterializer},
+)
+def evaluate_candidate(
+    adapter: LoraAdapter,
+    evaluation_set: ChatDataset,
+    name: str,
+    model: ModelConfig,
+    evaluation: EvaluationConfig,
+    serving: ServingConfig,
+    prompt: PromptTemplate,
+) -> Annotated[EvaluationReport, "evaluation_report"]:
+    """Answer every item with the base model, the champion (if there is one) and the candidate; score all of them."""
+    champion = in_production(name)
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = Path(scratch)
+        subject = None
+        if champion is not None:
+            download(champion.record.adapter.uri, folders / "champion")
+            ref = champion.record.adapter
+            subject = AdapterSubject("champion", folders / "champion", champion.name, ref.sha256, ref.prompt)
+        report = evaluate(
+            model,
+            evaluation,
+            serving,
+            evaluation_set.records,
+            candidate=AdapterSubject("candidate", adapter.folder, "candidate", adapter.sha256, prompt),
+            champion=subject,
+            on_progress=_report,
+        )
+    scores = {f"{role}.{metric}": score for role, means in report.means().items() for metric, score in means.items()}
+    mlflow.log_metrics(scores)
+    mlflow.log_dict(report.model_dump(mode="json"), "evaluation/report.json")
+    log_metadata(scores, artifact_name="evaluation_report", infer_artifact=True)
+    mlflow.set_tag("zenml.run", get_step_context().pipeline_run.name)
+    return report
+
+
+def _report(line: str) -> None:
+    print(f"evaluation: {line}", flush=True)

@@ -1,0 +1,1 @@
+"""Steps that make the tiny base model."""

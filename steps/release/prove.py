@@ -1,0 +1,70 @@
+"""Deployment's steps: release beside production, make it live, prove it, give it the traffic."""
+
+from typing import Annotated
+
+from zenml import step
+from zenml.client import Client
+
+from controlplane.endpoint import make_live
+from controlplane.releases import prove, put_in_production, withdraw
+from controlplane.storage import active_storage
+from controlplane.versions import get_version
+from materializers.parity_report import ParityReportMaterializer
+from tuneline.errors import TunelineError
+from tuneline.evaluation.report import EvaluationReport
+from tuneline.release.parity import ParityReport, check_parity
+
+
+@step(enable_cache=False)
+def write_release(name: str, version: str) -> Annotated[int, "sequence"]:
+    """Write the release that loads the version beside production, without traffic."""
+    release = prove(get_version(name, version), active_storage())
+    print(f"release: {release.sequence} of {name} holds version {version}", flush=True)
+    return release.sequence
+
+
+@step(enable_cache=False)
+def start_endpoint(name: str, sequence: int, start_timeout: float) -> Annotated[str, "url"]:
+    """Make the release live: start the endpoint if it is down, wait until it has applied the release."""
+    client, started = make_live(name, active_storage(), sequence, start_timeout)
+    how = "started" if started else "was running already; its engine goes on"
+    print(f"endpoint: {client.url} {how}, release {sequence} is live", flush=True)
+    return client.url
+
+
+@step(enable_cache=False, output_materializers={"parity_report": ParityReportMaterializer})
+def prove_version(
+    name: str, version: str, sequence: int, url: str, start_timeout: float, parity_tolerance: float
+) -> Annotated[ParityReport, "parity_report"]:
+    """Ask the served version something, and hold its log-probabilities against those of its evaluation."""
+    storage = active_storage()
+    candidate = get_version(name, version)
+    client, _ = make_live(name, storage, sequence, start_timeout)
+    report: EvaluationReport = Client().get_artifact_version(candidate.record.report).load()
+    parity = check_parity(
+        report.golden,
+        lambda prompt, completion: client.logprobs(prompt, completion, version=version),
+        model_version=version,
+        tolerance=parity_tolerance,
+    )
+    print(f"parity: {parity.sentence}", flush=True)
+    if not parity.passed:
+        withdraw(candidate, storage, parity.sentence)
+        raise TunelineError(
+            f"release refused: {parity.sentence}",
+            hint="Production is untouched. Train again, or look at serving.dtype and serving.quantization.",
+        )
+    return parity
+
+
+@step(enable_cache=False)
+def give_traffic(
+    name: str, version: str, reason: str, parity_report: ParityReport, start_timeout: float
+) -> Annotated[int, "production_sequence"]:
+    """Move the traffic and the production stage to the proven version, together."""
+    assert parity_report.passed, "a version that is not proven never reaches this step"
+    storage = active_storage()
+    release = put_in_production(get_version(name, version), storage, reason)
+    make_live(name, storage, release.sequence, start_timeout)
+    print(f"production: version {version} of {name} answers, release {release.sequence}", flush=True)
+    return release.sequence

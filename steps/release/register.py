@@ -1,0 +1,55 @@
+"""Register the judged candidate, and stage it if it passed."""
+
+from typing import Annotated
+
+from zenml import get_step_context, step
+
+from controlplane.bases import base_ref
+from controlplane.storage import active_storage
+from controlplane.versions import VersionRecord, register, set_stage
+from tuneline.config import ModelConfig, ServingConfig
+from tuneline.data.dataset import ChatDataset
+from tuneline.evaluation.report import EvaluationReport
+from tuneline.gate.verdict import Verdict
+from tuneline.prompts import PromptTemplate
+from tuneline.release import AdapterRef
+from tuneline.training.adapter import LoraAdapter
+
+
+@step(enable_cache=False)
+def register_version(
+    adapter: LoraAdapter,
+    training_set: ChatDataset,
+    evaluation_set: ChatDataset,
+    evaluation_report: EvaluationReport,
+    verdict: Verdict,
+    name: str,
+    model: ModelConfig,
+    serving: ServingConfig,
+    prompt: PromptTemplate,
+    training_key: str,
+) -> Annotated[str, "version"]:
+    """Make the next model version, whatever the verdict; only PASS moves it to staging."""
+    inputs = {label: versions[0] for label, versions in get_step_context().inputs.items()}
+    storage = active_storage()
+    record = VersionRecord(
+        training_key=training_key,
+        outcome=verdict.outcome,
+        sentence=verdict.sentence,
+        scores=evaluation_report.means()["candidate"],
+        adapter=AdapterRef(
+            uri=inputs["adapter"].uri,
+            sha256=adapter.sha256,
+            model_version="unregistered",
+            rank=adapter.rank,
+            prompt=prompt,
+        ),
+        base=base_ref(model, storage),
+        engine=serving.engine(),
+        report=inputs["evaluation_report"].id,
+    )
+    version = register(name, record, [artifact.id for artifact in inputs.values()])
+    if verdict.outcome == "PASS":
+        set_stage(version, "staging")
+    print(f"registered: {name} version {version.name}, stage {'staging' if verdict.passed else 'none'}", flush=True)
+    return version.name

@@ -1,0 +1,76 @@
+"""One real main job for all tests of this folder: real data, training, MLflow, ZenML, BentoML and vLLM on CPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tuneline import paths
+
+
+@dataclass(frozen=True)
+class Tuneline:
+    """``run.py`` in a world of its own."""
+
+    env: dict[str, str]
+
+    def run(self, *arguments: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "run.py", *arguments],
+            cwd=paths.REPO,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def done(self, *arguments: str, timeout: float = 900) -> str:
+        finished = self.run(*arguments, timeout=timeout)
+        assert finished.returncode == 0, f"{arguments} ended with {finished.returncode}\n{finished.stdout}\n{finished.stderr}"
+        return finished.stdout
+
+    def models(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.done("models", "--json"))
+        return document
+
+    def versions(self) -> dict[str, dict[str, Any]]:
+        return {row["version"]: row for row in self.models()["versions"]}
+
+    def key(self) -> str:
+        return self.done("ask", "--key").strip()
+
+    def release(self, url: str, key: str) -> dict[str, Any]:
+        answer = httpx.get(f"{url}/release", headers={"authorization": f"Bearer {key}"}, timeout=10)
+        assert answer.status_code == 200, answer.text
+        detail: dict[str, Any] = answer.json()
+        return detail
+
+
+@pytest.fixture(scope="module")
+def tuneline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tuneline]:
+    """An empty ZenML and an empty home, as on a machine that has never seen tuneline."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="tl-main-") as folder:
+        root = Path(folder)
+        env = os.environ | {
+            "ZENML_CONFIG_PATH": str(root / "zenml"),
+            "ZENML_LOCAL_STORES_PATH": str(root / "zenml" / "local_stores"),
+            "TUNELINE_HOME": str(root / "home"),
+        }
+        env.pop("ZENML_ACTIVE_STACK_ID", None)
+        world = Tuneline(env)
+        try:
+            yield world
+        finally:
+            world.run("stop")

@@ -1,0 +1,153 @@
+"""The main job, as a user runs it: first version, second version, bad candidates, a killed engine, rollback.
+
+The tests tell one story in order, because each stage costs minutes to reach.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+
+from tests.main_job.conftest import Tuneline
+from tuneline import paths
+from tuneline.data.synthetic import generate_records
+
+pytestmark = [
+    pytest.mark.main_job,
+    pytest.mark.engine,
+    pytest.mark.skipif(
+        not paths.serving_python().exists(), reason="needs the serving environment: `make setup` makes it"
+    ),
+]
+
+KUBECTL = "list the pods in namespace quiet-otter-9"
+
+
+def test_one_command_goes_from_data_to_an_answer(tuneline: Tuneline) -> None:
+    said = tuneline.done()
+    assert "Done in" in said and "python run.py ask" in said
+
+    document = tuneline.models()
+    (version,) = document["versions"]
+    assert version["version"] == "1"
+    assert version["stage"] == "production"
+    assert version["verdict"] == "PASS"
+    assert version["traffic_percent"] == 100
+    assert version["scores"]["exact_match"] >= 0.85
+    assert document["endpoint"]["ready"] is True
+
+    url, key = document["endpoint"]["url"], tuneline.key()
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key=key)
+    answer = client.chat.completions.create(
+        model="devops-assistant", messages=[{"role": "user", "content": KUBECTL}], temperature=0
+    )
+    assert answer.choices[0].message.content == "kubectl get pods -n quiet-otter-9"
+    assert answer.model == "devops-assistant"
+
+
+def test_a_second_run_finds_everything_done(tuneline: Tuneline) -> None:
+    before = tuneline.models()
+    release = tuneline.release(before["endpoint"]["url"], tuneline.key())
+    said = tuneline.done(timeout=180)
+    assert "nothing to train" in said
+    after = tuneline.models()
+    assert after == before
+    assert tuneline.release(after["endpoint"]["url"], tuneline.key())["engine"] == release["engine"]
+
+
+def test_a_candidate_that_learnt_nothing_is_stopped(tuneline: Tuneline) -> None:
+    finished = tuneline.run("train", "--set", "training.learning_rate=0", "--set", "training.max_steps=2")
+    assert finished.returncode == 3, finished.stdout + finished.stderr
+    versions = tuneline.versions()
+    assert versions["2"]["verdict"] != "PASS" and versions["2"]["stage"] == "none"
+    assert versions["1"]["stage"] == "production" and versions["1"]["traffic_percent"] == 100
+
+
+def test_a_candidate_trained_on_shuffled_answers_is_stopped(tuneline: Tuneline, tmp_path: Path) -> None:
+    records = list(generate_records(("kubectl", "helm", "docker", "git"), 4000, seed=11))
+    answers = [record.reference for record in records]
+    random.Random(5).shuffle(answers)
+    file = tmp_path / "shuffled.jsonl"
+    with file.open("w") as out:
+        for record, answer in zip(records, answers, strict=True):
+            out.write(json.dumps({"instruction": record.messages[0].content, "input": "", "output": answer}) + "\n")
+    finished = tuneline.run(
+        "train",
+        "--set",
+        f"data.sources=[{{type: file, path: {file}}}]",
+        "--set",
+        "training.max_steps=60",
+        "--set",
+        "training.epochs=null",
+    )
+    assert finished.returncode == 3, finished.stdout + finished.stderr
+    versions = tuneline.versions()
+    assert versions["3"]["verdict"] == "FAIL" and versions["3"]["stage"] == "none"
+    assert versions["1"]["stage"] == "production" and versions["1"]["traffic_percent"] == 100
+
+
+def test_the_next_version_is_hot_loaded_into_the_running_engine(tuneline: Tuneline) -> None:
+    endpoint = tuneline.models()["endpoint"]
+    before = tuneline.release(endpoint["url"], tuneline.key())
+    tuneline.done("--config", "configs/tiny-next.yaml")
+    versions = tuneline.versions()
+    assert versions["4"]["stage"] == "production" and versions["4"]["traffic_percent"] == 100
+    assert versions["1"]["stage"] == "archived" and versions["1"]["traffic_percent"] == 0
+    after = tuneline.release(endpoint["url"], tuneline.key())
+    assert after["engine"]["pid"] == before["engine"]["pid"], "the engine was restarted"
+    assert after["engine"]["starts"] == before["engine"]["starts"]
+
+
+def test_a_wrong_key_is_refused(tuneline: Tuneline) -> None:
+    url = tuneline.models()["endpoint"]["url"]
+    body = {"model": "devops-assistant", "messages": [{"role": "user", "content": "hi"}]}
+    for headers in ({}, {"authorization": "Bearer tl-wrong"}):
+        answer = httpx.post(f"{url}/v1/chat/completions", json=body, headers=headers, timeout=10)
+        assert answer.status_code == 401
+        assert answer.json()["error"]["type"]
+
+
+def test_a_killed_engine_comes_back_by_itself(tuneline: Tuneline) -> None:
+    url, key = tuneline.models()["endpoint"]["url"], tuneline.key()
+    os.kill(tuneline.release(url, key)["engine"]["pid"], signal.SIGKILL)
+    headers = {"authorization": f"Bearer {key}"}
+    body = {"model": "devops-assistant", "messages": [{"role": "user", "content": KUBECTL}], "temperature": 0}
+    refused = None
+    deadline = time.monotonic() + 400
+    while time.monotonic() < deadline:
+        answer = httpx.post(f"{url}/v1/chat/completions", json=body, headers=headers, timeout=60)
+        if answer.status_code == 503:
+            refused = answer
+        elif answer.status_code == 200 and refused is not None:
+            break
+        time.sleep(0.5)
+    assert refused is not None and int(refused.headers["retry-after"]) > 0
+    assert answer.status_code == 200
+    assert answer.headers["x-tuneline-version"] == "4"
+
+
+def test_rollback_moves_stage_and_traffic_together(tuneline: Tuneline) -> None:
+    tuneline.done("rollback", "--reason", "trying it")
+    versions = tuneline.versions()
+    assert versions["1"]["stage"] == "production" and versions["1"]["traffic_percent"] == 100
+    assert versions["4"]["stage"] == "archived" and versions["4"]["traffic_percent"] == 0
+    said = tuneline.done("ask", KUBECTL)
+    assert "kubectl get pods -n quiet-otter-9" in said and "version 1" in said
+
+
+def test_stop_leaves_no_process(tuneline: Tuneline) -> None:
+    url = tuneline.models()["endpoint"]["url"]
+    pid = tuneline.release(url, tuneline.key())["engine"]["pid"]
+    tuneline.done("stop")
+    assert tuneline.models()["endpoint"] is None
+    assert not Path(f"/proc/{pid}").exists()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/livez", timeout=5)
