@@ -41,7 +41,7 @@ def root(
     if context.invoked_subcommand is not None:
         if config or stack or set_ or no_cache:
             raise typer.BadParameter(
-                f"options go behind the command: python run.py {context.invoked_subcommand} --config … --stack … --set …"
+                f"options go behind the command: python run.py {context.invoked_subcommand} --config … --set …"
             )
         return
     from cli.main_job import run_main_job
@@ -74,11 +74,11 @@ def deploy(
 ) -> None:
     """Release the staged version: load it beside production, prove it, then give it the traffic.
 
-    With nothing staged, makes sure that the version in production is up and answering.
+    With nothing staged, makes sure that the version in production is up and answering; --no-cache proves it again.
     """
     from cli.deploy import run_deploy
 
-    run_deploy(config, stack, set_ or [])
+    run_deploy(config, stack, set_ or [], no_cache=no_cache)
 
 
 @app.command(rich_help_panel="From data to production")
@@ -183,7 +183,7 @@ def pretrain(
     """Make the tiny base model from nothing (half an hour on two cores; the repository ships the result)."""
     from cli.pretrain import run_pretrain
 
-    run_pretrain(config, stack, set_ or [])
+    run_pretrain(config, stack, set_ or [], no_cache=no_cache)
 
 
 def main() -> None:
@@ -199,6 +199,3 @@ def main() -> None:
     except KeyboardInterrupt:
         complain(TunelineError("interrupted", hint="Nothing is half-done: run the same command again, it goes on."))
         sys.exit(130)
-
-
-

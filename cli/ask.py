@@ -23,7 +23,9 @@ def run_ask(
     """Ask and print the answer, or print the key."""
     config = checked_config(path, overrides)
     if question is None and not key_only:
-        raise UserError("there is no question", hint='Ask like this: python run.py ask "list the pods in namespace web"')
+        raise UserError(
+            "there is no question", hint='Ask like this: python run.py ask "list the pods in namespace web"'
+        )
     use_stack(stack)
     from controlplane.endpoint import connect
     from controlplane.keys import read_key
@@ -58,9 +60,12 @@ def answer_streamed(endpoint: EndpointClient, question: str, version: str | None
                 console.print(chunk.choices[0].delta.content or "" if chunk.choices else "", end="", markup=False)
     except openai.APIStatusError as error:
         body = error.body if isinstance(error.body, dict) else {}
-        raise TunelineError(f"the endpoint answered {error.status_code}: {body.get('message', error.message)}") from error
+        raise TunelineError(
+            f"the endpoint answered {error.status_code}: {body.get('message', error.message)}"
+        ) from error
     except openai.APIConnectionError as error:
         raise TunelineError(
             f"no answer from {endpoint.url}", hint="`python run.py deploy` starts the endpoint again."
         ) from error
-    say(f"\n[dim]version {who}, {time.perf_counter() - started:.2f} s, through the OpenAI client at {endpoint.url}/v1[/dim]")
+    seconds = time.perf_counter() - started
+    say(f"\n[dim]version {who}, {seconds:.2f} s, through the OpenAI client at {endpoint.url}/v1[/dim]")

@@ -10,16 +10,16 @@ from tuneline.config import Config
 from tuneline.errors import UserError
 
 
-def run_deploy(path: Path | None, stack: str | None, overrides: list[str]) -> None:
+def run_deploy(path: Path | None, stack: str | None, overrides: list[str], *, no_cache: bool) -> None:
     """Release the staged version, or make sure that production is up."""
     config = checked_config(path, overrides)
     use_stack(stack)
-    url = deployed(config)
+    url = deployed(config, prove_again=no_cache)
     say(f"Endpoint: [bold]{url}/v1[/bold], model name [bold]{config.name}[/bold]")
     say('Next: [bold]python run.py ask "list the pods in namespace web"[/bold]')
 
 
-def deployed(config: Config) -> str:
+def deployed(config: Config, *, prove_again: bool = False) -> str:
     """Put the staged version into production, or bring up what is there already.
 
     Returns:
@@ -36,6 +36,8 @@ def deployed(config: Config) -> str:
     storage = active_storage()
     if staged is not None:
         release_version(config, staged.name, f"passed the gate: {staged.record.sentence}")
+    elif prove_again and (champion := at_stage(config.name, "production")) is not None:
+        release_version(config, champion.name, "proven again by hand")
     current = storage.releases(config.name).current()
     if current is None or current.routes.production is None:
         raise UserError(
@@ -53,9 +55,7 @@ def release_version(config: Config, version: str, reason: str) -> None:
     """Run the deployment pipeline for one version."""
     from pipelines.deployment import deployment_pipeline
 
-    deployment_pipeline(
-        config.name, version, reason, config.serving.start_timeout, config.serving.parity_tolerance
-    )
+    deployment_pipeline(config.name, version, reason, config.serving.start_timeout, config.serving.parity_tolerance)
 
 
 def run_stop(path: Path | None, stack: str | None, overrides: list[str]) -> None:

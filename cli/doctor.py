@@ -55,7 +55,9 @@ def run_doctor(path: Path | None, overrides: list[str], *, json_output: bool) ->
 def _python() -> Finding:
     version = platform.python_version()
     fine = sys.version_info >= (3, 11)
-    return Finding("Python", "ok" if fine else "missing", version, "" if fine else "Python 3.11 or newer, then make setup")
+    return Finding(
+        "Python", "ok" if fine else "missing", version, "" if fine else "Python 3.11 or newer, then make setup"
+    )
 
 
 def _pipeline_packages() -> list[Finding]:
@@ -95,7 +97,9 @@ def _memory() -> Finding:
 
 def _disk() -> Finding:
     gib = shutil.disk_usage(paths.REPO).free / 2**30
-    return Finding("disk", "ok" if gib > 6 else "warning", f"{gib:.0f} GiB free", "" if gib > 6 else "both environments take 5 GiB")
+    return Finding(
+        "disk", "ok" if gib > 6 else "warning", f"{gib:.0f} GiB free", "" if gib > 6 else "both environments take 5 GiB"
+    )
 
 
 def _gpus() -> list[Finding]:
@@ -107,8 +111,11 @@ def _gpus() -> list[Finding]:
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         gib = properties.total_memory / 2**30
-        fits = "LoRA of a 7B model" if gib >= 20 else "QLoRA of a 7B model" if gib >= 10 else "QLoRA of 0.6 to 3B models"
-        detail = f"{properties.name}, {gib:.0f} GiB, CUDA {torch.version.cuda}, 4-bit: {'yes' if properties.major >= 6 else 'no'}"
+        fits = (
+            "LoRA of a 7B model" if gib >= 20 else "QLoRA of a 7B model" if gib >= 10 else "QLoRA of 0.6 to 3B models"
+        )
+        four_bit = "yes" if properties.major >= 6 else "no"
+        detail = f"{properties.name}, {gib:.0f} GiB, CUDA {torch.version.cuda}, 4-bit: {four_bit}"
         found.append(Finding(f"GPU {index}", "ok", detail, f"fits {fits}"))
     return found
 

@@ -38,12 +38,12 @@ def run_main_job(path: Path | None, stack: str | None, overrides: list[str], *, 
     console.print()
     console.print(scoreboard(config.name, list_versions(config.name), current.traffic() if current else {}))
     lines = [
-        f"Endpoint    {endpoint.url}/v1   (OpenAI-compatible, model {config.name!r})",
+        f"Endpoint    {endpoint.url}/v1   model {config.name}",
         "API key     python run.py ask --key",
         *addresses(),
-        "",
         'Ask         python run.py ask "restart deployment web in namespace shop"',
-        "Next        make demo-next   teaches it four more tools, without a restart",
+        *(["Next        make demo-next: four more tools, no restart"] if path is None else []),
+        "Back        python run.py rollback",
         "Stop        python run.py stop",
     ]
     console.print(Panel("\n".join(lines), title=f"Done in {time.perf_counter() - started:.0f} s", title_align="left"))

@@ -8,12 +8,16 @@ from typing import Annotated
 import typer
 
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", help="The experiment's YAML. Default: configs/tiny.yaml.", show_default=False)
+    Path | None,
+    typer.Option("--config", "-c", help="The experiment's YAML. Default: configs/tiny.yaml.", show_default=False),
 ]
 StackOption = Annotated[
     str | None,
     typer.Option(
-        "--stack", "-s", help="The ZenML stack to run on. Default: the active one, or tuneline-local.", show_default=False
+        "--stack",
+        "-s",
+        help="The ZenML stack to run on. Default: the active one, or tuneline-local.",
+        show_default=False,
     ),
 ]
 SetOption = Annotated[

@@ -40,7 +40,9 @@ def list_(json_: Annotated[bool, typer.Option("--json", help="Print JSON alone."
 
 
 @stack_app.command()
-def apply(file: Annotated[str, typer.Argument(help="A stack file, or the short name of one in stacks/ (local).")]) -> None:
+def apply(
+    file: Annotated[str, typer.Argument(help="A stack file, or the short name of one in stacks/ (local).")],
+) -> None:
     """Make ZenML's stack and components what a file says; twice changes nothing."""
     quiet()
     from stacks.apply import apply_stack

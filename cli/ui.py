@@ -22,8 +22,8 @@ ZENML_PORT, MLFLOW_PORT = 8237, 5000
 def addresses() -> list[str]:
     """Where runs and curves can be looked at, as lines for a summary."""
     return [
-        f"Dashboard   http://{HOST}:{ZENML_PORT}   (ZenML: runs, artifacts, reports; while `python run.py ui` runs)",
-        f"MLflow      http://{HOST}:{MLFLOW_PORT}   (curves, parameters; while `python run.py ui` runs)",
+        f"Dashboard   http://{HOST}:{ZENML_PORT}   after: python run.py ui",
+        f"MLflow      http://{HOST}:{MLFLOW_PORT}   after: python run.py ui",
     ]
 
 
@@ -77,7 +77,16 @@ def _dashboard(stores: str, config: str) -> tuple[str, subprocess.Popen[bytes]]:
     }
     environment.pop("ZENML_ACTIVE_STACK_ID", None)
     return f"http://{HOST}:{port}", _start(
-        ["uvicorn", "zenml.zen_server.zen_server_api:app", "--host", HOST, "--port", str(port), "--log-level", "warning"],
+        [
+            "uvicorn",
+            "zenml.zen_server.zen_server_api:app",
+            "--host",
+            HOST,
+            "--port",
+            str(port),
+            "--log-level",
+            "warning",
+        ],
         environment,
     )
 

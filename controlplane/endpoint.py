@@ -12,8 +12,7 @@ from tuneline.errors import UserError
 from tuneline.release.client import EndpointClient
 
 if TYPE_CHECKING:
-    from stacks.deployer.deployer import BentoVLLMModelDeployer
-    from stacks.deployer.deployer import EndpointInfo
+    from stacks.deployer.deployer import BentoVLLMModelDeployer, EndpointInfo
 
 
 def active_deployer() -> BentoVLLMModelDeployer:

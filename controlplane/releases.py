@@ -110,7 +110,9 @@ def rollback(model: str, storage: Storage, to: str | None, reason: str) -> tuple
     known = {version.name for version in list_versions(model)}
     earlier = [name for name in earlier if name in known]
     if to is None and not earlier:
-        raise UserError(f"version {served[-1]} is the only one {model!r} has ever served: there is nothing to go back to")
+        raise UserError(
+            f"version {served[-1]} is the only one {model!r} has ever served: there is nothing to go back to"
+        )
     target = to or earlier[0]
     if target == served[-1]:
         raise UserError(f"version {target} is in production already")
@@ -128,9 +130,7 @@ def in_production(model: str) -> Version | None:
     return at_stage(model, "production")
 
 
-def _next(
-    version: Version, sequence: int, adapters: dict[str, AdapterRef], routes: Routes, reason: str
-) -> Release:
+def _next(version: Version, sequence: int, adapters: dict[str, AdapterRef], routes: Routes, reason: str) -> Release:
     return Release(
         endpoint=version.model,
         sequence=sequence,
@@ -152,7 +152,7 @@ def _same_engine(release: Release, version: Version) -> bool:
 
 
 def _restore(model: str, storage: Storage, before: Release) -> None:
-    def make(sequence: int, current: Release | None) -> Release:
+    def make(sequence: int, _: Release | None) -> Release:
         return before.model_copy(
             update={"sequence": sequence, "author": author(), "reason": "stage could not be moved: restored"}
         )

@@ -7,9 +7,7 @@ from steps.release.prove import give_traffic, prove_version, start_endpoint, wri
 
 
 @pipeline(name="deployment", enable_cache=False, execution_mode=ExecutionMode.FAIL_FAST)
-def deployment_pipeline(
-    name: str, version: str, reason: str, start_timeout: float, parity_tolerance: float
-) -> None:
+def deployment_pipeline(name: str, version: str, reason: str, start_timeout: float, parity_tolerance: float) -> None:
     """Release it beside production, make that live, prove it, give it the traffic."""
     sequence = write_release(name, version)
     url = start_endpoint(name, sequence, start_timeout)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from html import escape
 
 _STYLE = """
-:root{--ink:#1c2430;--soft:#5b6675;--line:#d8dee6;--back:#fff;--accent:#2b6cb0;--good:#2f855a;--bad:#c53030;--wait:#b7791f}
-@media(prefers-color-scheme:dark){:root{--ink:#e6ebf2;--soft:#9aa7b8;--line:#344050;--back:#151b23;--accent:#63a4e8;--good:#68c391;--bad:#f08a8a;--wait:#e0b354}}
+:root{--ink:#1c2430;--soft:#5b6675;--line:#d8dee6;--back:#fff;
+--accent:#2b6cb0;--good:#2f855a;--bad:#c53030;--wait:#b7791f}
+@media(prefers-color-scheme:dark){:root{--ink:#e6ebf2;--soft:#9aa7b8;--line:#344050;--back:#151b23;
+--accent:#63a4e8;--good:#68c391;--bad:#f08a8a;--wait:#e0b354}}
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--back);margin:0;padding:28px;max-width:1080px}
 h1{font-size:22px;margin:0 0 4px}h2{font-size:16px;margin:28px 0 8px}p.lead{color:var(--soft);margin:0 0 18px}
 table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:6px 10px;border-bottom:1px solid var(--line);vertical-align:top}

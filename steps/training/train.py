@@ -8,8 +8,8 @@ import mlflow
 from zenml import get_step_context, step
 from zenml.config.cache_policy import CachePolicy
 
-from materializers.adapter import AdapterMaterializer
 from controlplane.lineage import training_code
+from materializers.adapter import AdapterMaterializer
 from tuneline.config import ModelConfig, TrainingConfig
 from tuneline.data.dataset import ChatDataset
 from tuneline.prompts import PromptTemplate

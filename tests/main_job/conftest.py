@@ -36,7 +36,9 @@ class Tuneline:
 
     def done(self, *arguments: str, timeout: float = 900) -> str:
         finished = self.run(*arguments, timeout=timeout)
-        assert finished.returncode == 0, f"{arguments} ended with {finished.returncode}\n{finished.stdout}\n{finished.stderr}"
+        assert finished.returncode == 0, (
+            f"{arguments} ended with {finished.returncode}\n{finished.stdout}\n{finished.stderr}"
+        )
         return finished.stdout
 
     def models(self) -> dict[str, Any]:

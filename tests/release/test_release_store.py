@@ -86,8 +86,6 @@ def test_an_adapter_above_the_engines_rank_cannot_be_released() -> None:
 
 
 def test_traffic_is_shared_between_production_and_challenger() -> None:
-    adapters = {
-        f"v{n}": AdapterRef(uri="/a", sha256=str(n) * 64, model_version=str(n), rank=8) for n in (1, 2)
-    }
+    adapters = {f"v{n}": AdapterRef(uri="/a", sha256=str(n) * 64, model_version=str(n), rank=8) for n in (1, 2)}
     release = _release(1, adapters=adapters, routes=Routes(production="v1", challenger="v2", percent=25))
     assert release.traffic() == {"1": 75.0, "2": 25.0}

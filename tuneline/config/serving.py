@@ -12,7 +12,7 @@ class ServingConfig(EngineArguments):
     """How the engine is started (the fields of ``EngineArguments``), and what it must prove before it gets traffic."""
 
     parity_tolerance: float = Field(
-        default=0.2,
+        default=0.25,
         gt=0,
         description="Largest allowed difference between a served log-probability and the one kept at evaluation, nats. "
         "Logits between 16 and 32 are 0.125 apart in bfloat16, so two exact kernels may differ by that much; "

@@ -103,6 +103,7 @@ def install(folder: Path, output: Path) -> None:
 def card(config: PretrainingConfig, result: Pretrained) -> str:
     """The model card, with the numbers of this run."""
     shape = config.model
+    end = result.losses[-20:]
     return f"""---
 license: apache-2.0
 language: en
@@ -111,17 +112,18 @@ tags: [tiny, devops, from-scratch]
 # {config.name}
 
 A Llama of {result.parameters / 1e6:.1f} million parameters ({shape.num_hidden_layers} layers, {shape.hidden_size} wide,
-{shape.num_attention_heads} heads, {config.tokenizer.vocab_size}-token byte-level BPE) for running the whole fine-tuning path on two
+{shape.num_attention_heads} heads, {config.tokenizer.vocab_size}-token byte-level BPE) for running the whole path on two
 CPU cores. It is no assistant: it has read command documentation and shell history with made-up names, knows how
 commands look and can copy a name that it has never seen. It has never seen a question or the chat format.
 
 | | |
 | --- | --- |
 | read | {result.tokens:,} tokens, {config.training.steps:,} steps, {result.seconds / 60:.0f} minutes |
-| loss at the end | {sum(result.losses[-20:]) / len(result.losses[-20:]):.3f} nats per token (a share of {config.training.repeat_share:.0%} of the rows is random tokens repeated) |
+| loss at the end | {sum(end) / len(end):.3f} nats per token |
+| of the rows, random tokens repeated | {config.training.repeat_share:.0%} |
 | commands completed from documentation with unseen names | {result.copied:.0%} of {_COPY_ITEMS} |
 
-Every name whose hash falls in the evaluation share (`tuneline.data.synthetic.names.is_held_out`) was kept out of its corpus.
+Names held out for evaluation (`tuneline.data.synthetic.names.is_held_out`) were kept out of its corpus.
 Made again with `python run.py pretrain --config configs/pretrain-tiny.yaml`.
 
 Limits: it knows nothing but these commands. Use it to try the path, never to run commands unread.

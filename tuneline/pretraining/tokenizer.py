@@ -11,8 +11,8 @@ from itertools import islice
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from tuneline.data.synthetic.generate import generate_records
 from tuneline.data.synthetic.families import TOOLS
+from tuneline.data.synthetic.generate import generate_records
 from tuneline.pretraining.corpus import text_documents
 
 EOS, PAD, USER, ASSISTANT, SYSTEM, END = "<|eos|>", "<|pad|>", "<|user|>", "<|assistant|>", "<|system|>", "<|end|>"
@@ -59,5 +59,3 @@ def train_tokenizer(vocab_size: int, *, documents: int, seed: int) -> PreTrained
         chat_template=CHAT_TEMPLATE,
         clean_up_tokenization_spaces=False,
     )
-
-

@@ -97,8 +97,7 @@ class EndpointClient:
         }
         entries = self._post("/v1/completions", body, version).json()["choices"][0]["prompt_logprobs"]
         return [
-            float(entries[len(prompt_ids) + index][str(token)]["logprob"])
-            for index, token in enumerate(completion_ids)
+            float(entries[len(prompt_ids) + index][str(token)]["logprob"]) for index, token in enumerate(completion_ids)
         ]
 
     def _headers(self, version: str | None) -> dict[str, str]:

@@ -118,7 +118,9 @@ class Release(_Document):
             raise ValueError(f"routes.percent is {self.routes.percent} but there is no challenger")
         for name, adapter in self.adapters.items():
             if adapter.rank > self.engine.max_lora_rank:
-                raise ValueError(f"adapter {name!r} has rank {adapter.rank}, the engine takes at most {self.engine.max_lora_rank}")
+                raise ValueError(
+                    f"adapter {name!r} has rank {adapter.rank}, the engine takes at most {self.engine.max_lora_rank}"
+                )
         return self
 
     def traffic(self) -> dict[str, float]:

@@ -28,8 +28,10 @@ def fingerprint(folder: Path, names: Iterable[str] | None = None) -> str:
     Raises:
         FileNotFoundError: a named file is missing.
     """
-    files = sorted(names) if names is not None else sorted(
-        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()
+    files = (
+        sorted(names)
+        if names is not None
+        else sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     )
     total = hashlib.sha256()
     for name in files:
@@ -38,7 +40,13 @@ def fingerprint(folder: Path, names: Iterable[str] | None = None) -> str:
     return total.hexdigest()
 
 
-def fetch(uri: str, sha256: str, cache: Path, names: Iterable[str] | None = None, storage_options: dict[str, Any] | None = None) -> Path:
+def fetch(
+    uri: str,
+    sha256: str,
+    cache: Path,
+    names: Iterable[str] | None = None,
+    storage_options: dict[str, Any] | None = None,
+) -> Path:
     """Bring a folder's files to ``cache/<sha256>`` and check them; at once when they are there already.
 
     Raises:
@@ -63,7 +71,7 @@ def fetch(uri: str, sha256: str, cache: Path, names: Iterable[str] | None = None
         if found != sha256:
             raise FingerprintMismatch(
                 f"{uri} has fingerprint {found}, but the release names {sha256}",
-                hint="The files were changed after they were evaluated. Release the version again, or restore the files.",
+                hint="The files were changed after they were evaluated. Restore them, or train the version again.",
             )
         try:
             os.rename(part, target)

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from tuneline.errors import UserError
 
@@ -33,9 +39,7 @@ def load_tokenizer(model: ModelConfig) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_base(
-    model: ModelConfig, *, quantization: Quantization = "none", dtype: str | None = None
-) -> PreTrainedModel:
+def load_base(model: ModelConfig, *, quantization: Quantization = "none", dtype: str | None = None) -> PreTrainedModel:
     """Load the base model, on the GPU when there is one.
 
     Args:

@@ -27,7 +27,9 @@ def add_lora(base: PreTrainedModel, model: ModelConfig, training: TrainingConfig
         r=training.r,
         lora_alpha=training.lora_alpha,
         lora_dropout=training.lora_dropout,
-        target_modules=training.target_modules if isinstance(training.target_modules, str) else list(training.target_modules),
+        target_modules=training.target_modules
+        if isinstance(training.target_modules, str)
+        else list(training.target_modules),
         use_rslora=training.use_rslora,
         bias="none",
     )

@@ -46,7 +46,9 @@ def training_page(adapter: LoraAdapter) -> str:
         for name, value in numbers.items()
         if isinstance(value, int | float)
     ]
-    config = [[key, str(adapter.config[key])] for key in ("r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules")]
+    config = [
+        [key, str(adapter.config[key])] for key in ("r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules")
+    ]
     body = (
         f"<h2>Loss by step</h2>{_curve(adapter.curve)}<h2>The run</h2>{table(['', ''], rows, frozenset({1}))}"
         f"<h2>The adapter</h2>{table(['', ''], [*config, ['sha256', adapter.sha256]])}"

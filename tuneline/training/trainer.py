@@ -115,9 +115,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         """Start the clock."""
         self._started = time.perf_counter()
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """End the run when its time is up."""
         if self._max_seconds is not None and time.perf_counter() - self._started > self._max_seconds:
             control.should_training_stop = True

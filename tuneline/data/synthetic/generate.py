@@ -46,7 +46,10 @@ def generate_records(
                 if question not in seen:
                     break
             seen.add(question)
-            messages = [Message(role="user", content=question), Message(role="assistant", content=fill(family.command, values))]
+            messages = [
+                Message(role="user", content=question),
+                Message(role="assistant", content=fill(family.command, values)),
+            ]
             if system:
                 messages.insert(0, Message(role="system", content=system))
             yield ChatRecord(id=f"{split}-{made:06d}", source=family.id, messages=messages)
