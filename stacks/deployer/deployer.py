@@ -214,7 +214,7 @@ class BentoVLLMModelDeployer(BaseModelDeployer):
 
         Args:
             config: keys and values that the endpoint's config has to have.
-            running: only those that are live, or only those that are not.
+            running: only those that are live; False asks for all, as ZenML's command line does.
             model_name: the endpoint's name.
         """
         kind = service_type or ServiceType(
@@ -241,7 +241,7 @@ class BentoVLLMModelDeployer(BaseModelDeployer):
             service.update_status()
             if service.status.model_dump() != response.status:
                 records.save(service)
-            if running is None or running == (service.status.state == ServiceState.ACTIVE):
+            if not running or service.status.state == ServiceState.ACTIVE:
                 found.append(service)
         return found
 

@@ -205,10 +205,11 @@ def test_zenmls_own_commands_start_stop_describe_and_delete_it(
     assert described["PREDICTION_URL"] == f"{info.url}/v1"
     assert described["PID"] == str(info.pid)
     assert described["FOLDER"] == folder
+    assert [service.uuid for service in deployer.find_model_server(running=False)] == [uuid]
 
     deployer.stop_model_server(uuid)
     assert deployer.find_model_server(running=True) == []
-    assert len(deployer.find_model_server(running=False)) == 1
+    assert len(deployer.find_model_server(running=False)) == 1  # what `zenml model-deployer models list` asks for
     deployer.start_model_server(uuid)
     (service,) = deployer.find_model_server(running=True, service_uuid=uuid)
     assert cast(EndpointService, service).status.pid != info.pid
