@@ -40,6 +40,7 @@ class S3Server:
 def s3_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
     """A moto server on a free port with an empty bucket. Its keys are not in the environment."""
     import boto3
+    import httpx
     from moto.server import ThreadedMotoServer
 
     requests = logging.getLogger("werkzeug")
@@ -48,6 +49,8 @@ def s3_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
     server.start()
     host, port = server.get_host_and_port()
     found = S3Server(f"http://{host}:{port}")
+    # moto keeps its buckets in the process, not in the server: what an earlier test left would still be there
+    httpx.post(f"{found.url}/moto-api/reset").raise_for_status()
     # boto3 would look for credentials of this machine's cloud for seconds
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     client = boto3.client(

@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedTokenizerBase
 
 from tuneline.config.pretraining import PretrainingConfig
+from tuneline.errors import TunelineError
 from tuneline.pretraining.corpus import token_rows
 from tuneline.pretraining.tokenizer import train_tokenizer
 from tuneline.pretraining.train import Step, build_model, copy_accuracy, pretrain
@@ -91,8 +92,18 @@ def make_model(
 
 
 def install(folder: Path, output: Path) -> None:
-    """Put a finished model folder where it belongs; an older one there is replaced whole."""
-    AutoModelForCausalLM.from_pretrained(folder)  # a folder that does not load replaces nothing
+    """Put a finished model folder where it belongs; an older one there is replaced whole.
+
+    Raises:
+        TunelineError: the folder does not load as a model. Nothing has been replaced.
+    """
+    try:
+        AutoModelForCausalLM.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise TunelineError(
+            f"{folder} does not load as a model: {error}",
+            hint=f"{output} is as it was. Run `python run.py pretrain` again.",
+        ) from error
     part = output.with_name(output.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     shutil.copytree(folder, part)
