@@ -23,4 +23,9 @@ class ParityReportMaterializer(DocumentMaterializer):
 
     def extract_metadata(self, data: ParityReport) -> dict[str, MetadataType]:
         """What the dashboard lists beside the artifact."""
-        return {"prompts": len(data.prompts), "largest_difference": data.largest_difference, "passed": data.passed}
+        return {
+            "prompts": len(data.prompts),
+            "largest_difference": data.largest_difference,
+            "largest_token_difference": data.largest_token_difference,
+            "passed": data.passed,
+        }

@@ -11,6 +11,7 @@ record of a server that is just being started.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -121,6 +122,15 @@ class BentoVLLMModelDeployer(BaseModelDeployer):
             records.save(record)
         process.stop(workdir, grace=STOP_SECONDS)  # one that has no record in this ZenML store
         return running
+
+    def endpoint_logs(self, endpoint: str, *, follow: bool, tail: int | None) -> Iterator[str]:
+        """Lines of an endpoint's logs on this machine, running or not, each with the log's name in front.
+
+        Raises:
+            UserError: it is not run by this deployer.
+        """
+        self._check_own()
+        return process.follow_logs(endpoint_workdir(endpoint), follow=follow, tail=tail)
 
     def service_config(self, endpoint: str, folder: str) -> EndpointServiceConfig:
         """What is recorded of an endpoint that this deployer starts."""

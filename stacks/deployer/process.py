@@ -17,7 +17,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -223,6 +223,24 @@ def new_lines(workdir: Path, read: dict[str, int]) -> dict[str, list[str]]:
         if lines := data[start:end].decode(errors="replace").splitlines():
             found[name] = lines
     return found
+
+
+def follow_logs(workdir: Path, *, follow: bool, tail: int | None) -> Generator[str, bool, None]:
+    """Lines of all logs, each with the log's name in front.
+
+    Args:
+        follow: go on with what is written from now on, until the process ends.
+        tail: only so many lines of each, to begin with.
+    """
+    read: dict[str, int] = {}
+    while True:
+        alive = find(workdir) is not None
+        for name, lines in new_lines(workdir, read).items():
+            yield from (f"{name.removesuffix('.log')}: {line}" for line in (lines[-tail:] if tail else lines))
+        if not (follow and alive):
+            return
+        tail = None
+        time.sleep(0.5)
 
 
 def log_tail(workdir: Path, *, lines: int = 20, since: Mapping[str, int] | None = None) -> str:

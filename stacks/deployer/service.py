@@ -7,7 +7,6 @@ A ``BaseDeploymentService`` and not ZenML's ``LocalDaemonService``: that one run
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Generator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -220,17 +219,7 @@ class EndpointService(BaseDeploymentService):
             tail: only so many lines of each.
         """
         self._check_here()
-        workdir = Path(self.config.workdir)
-        read: dict[str, int] = {}
-        while True:
-            alive = process.find(workdir) is not None
-            for name, lines in process.new_lines(workdir, read).items():
-                shown = lines[-tail:] if tail else lines
-                yield from (f"{name.removesuffix('.log')}: {line}" for line in shown)
-            if not (follow and alive):
-                return
-            tail = None
-            time.sleep(0.5)
+        return process.follow_logs(Path(self.config.workdir), follow=follow, tail=tail)
 
     @property
     def url(self) -> str | None:

@@ -27,8 +27,27 @@ def _served(values: tuple[float, float]):  # type: ignore[no-untyped-def]
 def test_rounding_passes() -> None:
     report = check_parity(GOLDEN, _served((-0.101, -0.195)), model_version="2", tolerance=0.05)
     assert report.passed
-    assert report.largest_difference == pytest.approx(0.005)
+    assert report.largest_difference == pytest.approx(0.003)
+    assert report.largest_token_difference == pytest.approx(0.005)
     assert "reproduces its evaluation" in report.sentence
+
+
+def test_one_improbable_token_that_rounding_moves_far_is_not_another_adapter() -> None:
+    ids = tuple(range(40))
+    golden = GoldenPrompt(
+        id="eval-0", prompt_ids=(1,), completion_ids=ids, logprobs=(-0.1,) * 40, base_logprobs=(-5.0,) * 40
+    )
+    served = (-1.0, *golden.logprobs[1:])
+    report = check_parity([golden], lambda *_: served, model_version="2", tolerance=0.05)
+    assert report.passed
+    assert report.largest_token_difference == pytest.approx(0.9)
+    assert "single token: 0.900" in report.sentence
+
+
+def test_one_prompt_that_differs_among_many_that_do_not_is_refused() -> None:
+    strange = GOLDEN[0].model_copy(update={"id": "long", "logprobs": (-1.0, -1.0)})
+    report = check_parity([*GOLDEN * 8, strange], _served((-0.1, -0.2)), model_version="2", tolerance=0.05)
+    assert not report.passed
 
 
 def test_another_adapter_is_refused() -> None:

@@ -14,9 +14,8 @@ class ServingConfig(EngineArguments):
     parity_tolerance: float = Field(
         default=0.25,
         gt=0,
-        description="Largest allowed difference between a served log-probability and the one kept at evaluation, nats. "
-        "Logits between 16 and 32 are 0.125 apart in bfloat16, so two exact kernels may differ by that much; "
-        "another adapter differs by whole nats.",
+        description="Largest allowed difference between a golden prompt's served log-probabilities and those kept at "
+        "evaluation, nats per token. Rounding in bfloat16 makes up to 0.05, another version of an adapter 2 and more.",
     )
     start_timeout: float = Field(
         default=300.0,

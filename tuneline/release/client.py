@@ -66,7 +66,7 @@ class EndpointClient:
             if live["error"] and live["wanted"] == sequence:
                 raise TunelineError(
                     f"the endpoint could not apply release {sequence}: {live['error']}",
-                    hint=f"It goes on with release {live['sequence']}. Its logs: `python run.py deploy --logs`.",
+                    hint=f"It goes on with release {live['sequence']}. Its logs: `python run.py logs`.",
                 )
             if time.monotonic() > deadline:
                 raise TunelineError(

@@ -2,17 +2,23 @@
 
 Golden prompts with their per-token log-probabilities are recorded when a version is evaluated. The
 served adapter must give the same numbers, to within the rounding of two implementations in bf16,
-before it gets traffic. That catches a wrong file, a wrong base model, a wrong dtype, an adapter
-that the engine silently ignores and a prompt template that drifted, all with one comparison.
+before it gets traffic. That catches a wrong file, a wrong base model, a wrong dtype and an adapter
+that the engine silently ignores, all with one comparison.
+
+What is compared is the mean over a prompt's tokens. Measured on the tiny base model with an adapter
+of 60 steps: two exact kernels in bf16 differ by up to 0.92 nats on a single improbable token (in
+float32 by 8e-7), but by no more than 0.05 per token in any prompt; LoRA weights that are 5 % off
+give 0.2, another version of the same assistant 2.5, the base model 7.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from statistics import fmean
 
 from pydantic import BaseModel, ConfigDict
 
-# Nats. An adapter that moves no golden token by more than this might as well not be there.
+# Nats per token. An adapter that moves no golden prompt by more than this might as well not be there.
 SILENT = 1e-3
 
 
@@ -37,13 +43,20 @@ class GoldenPrompt(BaseModel):
 
 
 class PromptParity(BaseModel):
-    """One golden prompt, evaluated and served: the largest difference of a token, nats."""
+    """One golden prompt, evaluated and served.
+
+    Attributes:
+        difference: between evaluated and served, mean over the completion's tokens, nats.
+        largest: the same of the one token that differs most.
+        from_base: between served and the base model, mean over the tokens, nats.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str
     tokens: int
     difference: float
+    largest: float
     from_base: float
 
 
@@ -52,7 +65,7 @@ class ParityReport(BaseModel):
 
     Attributes:
         model_version: the version that was checked.
-        tolerance: largest difference allowed, nats.
+        tolerance: largest difference of a prompt that is allowed, nats per token.
         prompts: one entry per golden prompt.
     """
 
@@ -64,12 +77,17 @@ class ParityReport(BaseModel):
 
     @property
     def largest_difference(self) -> float:
-        """Between evaluated and served, over all tokens, nats."""
+        """Between evaluated and served, of the prompt that differs most, nats per token."""
         return max(prompt.difference for prompt in self.prompts)
 
     @property
+    def largest_token_difference(self) -> float:
+        """Between evaluated and served, of the one token that differs most, nats."""
+        return max(prompt.largest for prompt in self.prompts)
+
+    @property
     def largest_from_base(self) -> float:
-        """Between served and the base model, over all tokens, nats."""
+        """Between served and the base model, of the prompt that differs most, nats per token."""
         return max(prompt.from_base for prompt in self.prompts)
 
     @property
@@ -84,8 +102,9 @@ class ParityReport(BaseModel):
             return f"version {self.model_version} answers exactly like the base model: the engine ignores the adapter"
         verb = "reproduces" if self.largest_difference <= self.tolerance else "does not reproduce"
         return (
-            f"version {self.model_version} as served {verb} its evaluation: largest log-probability difference "
-            f"{self.largest_difference:.4f} nats over {len(self.prompts)} golden prompts, {self.tolerance} allowed"
+            f"version {self.model_version} as served {verb} its evaluation: log-probabilities of {len(self.prompts)} "
+            f"golden prompts differ by at most {self.largest_difference:.4f} nats per token, {self.tolerance} allowed "
+            f"(largest of a single token: {self.largest_token_difference:.3f})"
         )
 
 
@@ -111,12 +130,14 @@ def check_parity(
     results = []
     for prompt in golden:
         served = served_logprobs(prompt.prompt_ids, prompt.completion_ids)
+        differences = [abs(a - b) for a, b in zip(served, prompt.logprobs, strict=True)]
         results.append(
             PromptParity(
                 id=prompt.id,
-                tokens=len(prompt.completion_ids),
-                difference=max(abs(a - b) for a, b in zip(served, prompt.logprobs, strict=True)),
-                from_base=max(abs(a - b) for a, b in zip(served, prompt.base_logprobs, strict=True)),
+                tokens=len(differences),
+                difference=fmean(differences),
+                largest=max(differences),
+                from_base=fmean(abs(a - b) for a, b in zip(served, prompt.base_logprobs, strict=True)),
             )
         )
     return ParityReport(model_version=model_version, tolerance=tolerance, prompts=tuple(results))

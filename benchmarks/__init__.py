@@ -1,0 +1,1 @@
+"""What is measured and against whom: each script writes its numbers as JSON. Run with ``python -m benchmarks.NAME``."""

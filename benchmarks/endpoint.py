@@ -1,0 +1,98 @@
+"""A real endpoint for a benchmark: vLLM, the tiny base model, random adapters, an own folder that is gone afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+
+from stacks.deployer import process
+from stacks.deployer.start import Plan, bring_up, serving_environment
+from tuneline import paths
+from tuneline.release import AdapterRef, BaseRef, EngineArguments, Release, ReleaseStore, Routes
+from tuneline.release.files import ADAPTER_FILES, fingerprint
+
+NAME = "bench"
+BASE = paths.ASSETS / "tiny-base"
+ENGINE = EngineArguments(max_model_len=512, max_num_seqs=32, kv_cache_gib=0.5, enforce_eager=True)
+
+
+@dataclass(frozen=True)
+class BenchEndpoint:
+    """A live endpoint.
+
+    Attributes:
+        url: its address, without ``/v1``.
+        key: an API key with all scopes.
+        store: its releases; whoever writes the next one moves the traffic.
+        adapters: by version, all of one shape.
+    """
+
+    url: str
+    key: str
+    store: ReleaseStore
+    adapters: dict[str, AdapterRef]
+
+    def give_traffic(self, version: str) -> Release:
+        """Write the release that holds this version alone, so that the engine has to load it."""
+        return self.store.append(lambda sequence, _: _release(sequence, version, self.adapters[version]))
+
+
+@contextmanager
+def bench_endpoint(versions: Sequence[str]) -> Iterator[BenchEndpoint]:
+    """Start an endpoint that answers with the first of ``versions``; it ends with the block."""
+    with tempfile.TemporaryDirectory(prefix="tlb-") as folder:
+        root = Path(folder)
+        home = paths.endpoint_folder(str(root), NAME)
+        Path(home).mkdir(parents=True)
+        key = _write_key(Path(paths.keys_file(home)))
+        adapters = {version: _random_adapter(root / "adapters" / version, version) for version in versions}
+        store = ReleaseStore(paths.releases_folder(home))
+        store.create(_release(1, versions[0], adapters[versions[0]]))
+        plan = Plan(endpoint=NAME, folder=home, workdir=root / "work")
+        plan.workdir.mkdir()
+        try:
+            serving, _ = bring_up(plan, serving_environment((), {}), timeout=300, sequence=1)
+            yield BenchEndpoint(serving.url or "", key, store, adapters)
+        finally:
+            process.stop(plan.workdir, grace=20)
+
+
+def _write_key(file: Path) -> str:
+    key = f"tl-{secrets.token_urlsafe(32)}"
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    scopes = ["inference", "pin", "metrics"]
+    file.write_text(json.dumps({"keys": [{"id": "k-bench", "name": "bench", "sha256": digest, "scopes": scopes}]}))
+    return key
+
+
+def _random_adapter(folder: Path, version: str) -> AdapterRef:
+    """An adapter whose weights are noise: what it says is worthless, what it costs is not."""
+    torch.manual_seed(int(version))
+    config = LoraConfig(task_type="CAUSAL_LM", r=16, target_modules="all-linear", init_lora_weights=False)
+    base = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.bfloat16)
+    get_peft_model(base, config).save_pretrained(str(folder), save_embedding_layers=False)
+    return AdapterRef(uri=str(folder), sha256=fingerprint(folder, ADAPTER_FILES), model_version=version, rank=config.r)
+
+
+def _release(sequence: int, version: str, adapter: AdapterRef) -> Release:
+    name = f"v{version}"
+    return Release(
+        endpoint=NAME,
+        sequence=sequence,
+        base=BaseRef(model=str(BASE), sha256=fingerprint(BASE)),
+        engine=ENGINE,
+        adapters={name: adapter},
+        routes=Routes(production=name),
+        author="benchmark",
+        reason=f"traffic to version {version}",
+    )
