@@ -1,12 +1,12 @@
 """Train the tiny base model."""
 
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import mlflow
 from zenml import log_metadata, step
 
+from steps.scratch import scratch_folder
 from tuneline.config import PretrainingConfig
 from tuneline.pretraining.recipe import make_model
 from tuneline.pretraining.train import Step
@@ -15,7 +15,7 @@ from tuneline.pretraining.train import Step
 @step(experiment_tracker=True)
 def pretrain_base(tokenizer: Path, config: PretrainingConfig) -> Annotated[Path, "base_model"]:
     """Read the corpus; the loss curve goes to MLflow, the numbers into the card."""
-    folder = Path(tempfile.mkdtemp(prefix="tuneline-base-"))
+    folder = scratch_folder("base")
     every = max(1, config.training.steps // 100)
 
     def report(moment: Step) -> None:

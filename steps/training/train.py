@@ -1,7 +1,5 @@
 """Train the adapter."""
 
-import tempfile
-from pathlib import Path
 from typing import Annotated
 
 import mlflow
@@ -10,6 +8,7 @@ from zenml.config.cache_policy import CachePolicy
 
 from controlplane.lineage import training_code
 from materializers.adapter import AdapterMaterializer
+from steps.scratch import scratch_folder
 from tuneline.config import ModelConfig, TrainingConfig
 from tuneline.data.dataset import ChatDataset
 from tuneline.prompts import PromptTemplate
@@ -35,7 +34,7 @@ def train(
     Args:
         base_sha256: fingerprint of the base model, so that a changed base is never a cache hit.
     """
-    folder = Path(tempfile.mkdtemp(prefix="tuneline-adapter-"))
+    folder = scratch_folder("adapter")
     mlflow.log_params(
         {f"model.{key}": value for key, value in model.model_dump(mode="json").items()}
         | {f"training.{key}": value for key, value in training.model_dump(mode="json").items()}
