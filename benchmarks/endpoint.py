@@ -1,4 +1,4 @@
-"""A real endpoint for a benchmark: vLLM, the tiny base model, random adapters, an own folder that is gone afterwards."""
+"""A real endpoint for a benchmark: vLLM, the tiny base model, random adapters, an own folder, gone afterwards."""
 
 from __future__ import annotations
 
