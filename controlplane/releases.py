@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from zenml.client import Client
 
 from controlplane.storage import Storage
 from controlplane.versions import Version, at_stage, get_version, list_versions, set_stage
 from tuneline.errors import UserError
 from tuneline.release.document import AdapterRef, Release, Routes
+from tuneline.release.store import ReleaseConflict
 
 
 def author() -> str:
@@ -65,32 +68,39 @@ def put_in_production(version: Version, storage: Storage, reason: str) -> Releas
             set_stage(version, "production")
         except BaseException:
             if before is not None and release is not before:
-                _restore(version.model, storage, before)
+                _restore(storage, before, release.sequence + 1)
             raise
     return release
 
 
 def withdraw(version: Version, storage: Storage, reason: str) -> None:
-    """Take a version that could not be proven out of the release; production stays as it is."""
+    """Take a version that could not be proven out of the release; production stays as it is.
+
+    A version that needed another engine was released without production beside it: then production,
+    with its own engine, comes back.
+
+    Raises:
+        ReleaseConflict: somebody else released at the same moment.
+    """
     store = storage.releases(version.model)
     current = store.current()
-    if current is None or current.routes.production is None or current.routes.challenger != version.adapter_name:
+    if current is None or current.routes.challenger != version.adapter_name:
         return
-
-    def make(sequence: int, current: Release | None) -> Release:
-        assert current is not None and current.routes.production is not None
-        production = current.routes.production
-        return current.model_copy(
+    last = next((release for release in reversed(store.history()) if release.routes.production), None)
+    if last is None or last.routes.production is None:
+        return  # the first version of all: nothing would be left to serve
+    production = last.routes.production
+    store.create(
+        last.model_copy(
             update={
-                "sequence": sequence,
-                "adapters": {production: current.adapters[production]},
+                "sequence": current.sequence + 1,
+                "adapters": {production: last.adapters[production]},
                 "routes": Routes(production=production),
                 "author": author(),
                 "reason": reason,
             }
         )
-
-    store.append(make)
+    )
 
 
 def rollback(model: str, storage: Storage, to: str | None, reason: str) -> tuple[Version, Release]:
@@ -109,14 +119,24 @@ def rollback(model: str, storage: Storage, to: str | None, reason: str) -> tuple
     earlier = list(dict.fromkeys(name for name in reversed(served) if name != served[-1]))
     known = {version.name for version in list_versions(model)}
     earlier = [name for name in earlier if name in known]
+    staged = in_production(model)
+    if to is None and staged is not None and staged.name != served[-1]:
+        # Which of the two an interrupted command was on its way to, only its user knows.
+        raise UserError(
+            f"version {served[-1]} has the traffic but version {staged.name} the production stage: "
+            "a command was interrupted",
+            hint=f"Say where to go: `python run.py rollback --to {served[-1]}` or `--to {staged.name}`.",
+        )
     if to is None and not earlier:
         raise UserError(
             f"version {served[-1]} is the only one {model!r} has ever served: there is nothing to go back to"
         )
     target = to or earlier[0]
-    if target == served[-1]:
+    answering = history[-1].routes.production
+    answers = answering is not None and history[-1].adapters[answering].model_version == target
+    if answers and staged is not None and staged.name == target:
         raise UserError(f"version {target} is in production already")
-    if target not in earlier:
+    if target not in earlier and target != served[-1]:
         raise UserError(
             f"version {target} of {model!r} was never in production (earlier ones: {', '.join(earlier) or 'none'})",
             hint=f"To put it there for the first time: `python run.py promote {target}`.",
@@ -151,10 +171,10 @@ def _same_engine(release: Release, version: Version) -> bool:
     return release.base == version.record.base and release.engine == version.record.engine
 
 
-def _restore(model: str, storage: Storage, before: Release) -> None:
-    def make(sequence: int, _: Release | None) -> Release:
-        return before.model_copy(
-            update={"sequence": sequence, "author": author(), "reason": "stage could not be moved: restored"}
-        )
-
-    storage.releases(model).append(make)
+def _restore(storage: Storage, before: Release, sequence: int) -> None:
+    restored = before.model_copy(
+        update={"sequence": sequence, "author": author(), "reason": "stage could not be moved: restored"}
+    )
+    # Whoever has released since then meant to: that stands, and the caller hears of the stage.
+    with suppress(ReleaseConflict):
+        storage.releases(before.endpoint).create(restored)

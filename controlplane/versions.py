@@ -131,9 +131,10 @@ def set_stage(version: Version, stage: Stage) -> None:
 
 def _responses(model: str) -> list[ModelVersionResponse]:
     client = Client()
-    if not client.list_models(name=model).items:
+    found = client.list_models(name=model).items
+    if not found:
         return []
-    page = client.list_model_versions(model_name_or_id=model, sort_by="asc:number", size=1000, hydrate=True)
+    page = client.list_model_versions(model=found[0].id, sort_by="asc:number", size=1000, hydrate=True)
     return list(page.items)
 
 

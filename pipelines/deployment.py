@@ -10,6 +10,6 @@ from steps.release.prove import give_traffic, prove_version, start_endpoint, wri
 def deployment_pipeline(name: str, version: str, reason: str, start_timeout: float, parity_tolerance: float) -> None:
     """Release it beside production, make that live, prove it, give it the traffic."""
     sequence = write_release(name, version)
-    url = start_endpoint(name, sequence, start_timeout)
+    url = start_endpoint(name, version, sequence, start_timeout)
     parity = prove_version(name, version, sequence, url, start_timeout, parity_tolerance)
     give_traffic(name, version, reason, parity, start_timeout)

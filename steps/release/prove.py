@@ -24,9 +24,17 @@ def write_release(name: str, version: str) -> Annotated[int, "sequence"]:
 
 
 @step(enable_cache=False)
-def start_endpoint(name: str, sequence: int, start_timeout: float) -> Annotated[str, "url"]:
-    """Make the release live: start the endpoint if it is down, wait until it has applied the release."""
-    client, started = make_live(name, active_storage(), sequence, start_timeout)
+def start_endpoint(name: str, version: str, sequence: int, start_timeout: float) -> Annotated[str, "url"]:
+    """Make the release live: start the endpoint if it is down, wait until it has applied the release.
+
+    A release that cannot be applied is taken back: one with another engine does not even hold production.
+    """
+    storage = active_storage()
+    try:
+        client, started = make_live(name, storage, sequence, start_timeout)
+    except TunelineError as error:
+        withdraw(get_version(name, version), storage, f"version {version} could not be made live: {error.what[:500]}")
+        raise
     how = "started" if started else "was running already; its engine goes on"
     print(f"endpoint: {client.url} {how}, release {sequence} is live", flush=True)
     return client.url

@@ -1,0 +1,123 @@
+"""Rollback: one more release, to a version that had the traffic before; what is refused changes nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from controlplane.releases import prove, put_in_production, rollback
+from controlplane.storage import Storage
+from controlplane.versions import get_version
+from tests.controlplane.registered import MODEL, registered, stages
+from tuneline.errors import UserError
+from tuneline.release import EngineArguments, Release
+
+pytestmark = pytest.mark.zenml
+LOCAL = pytest.mark.parametrize("storage", ["local"], indirect=True)  # nothing in these depends on the store
+
+
+def deploy(adapter: str, storage: Storage) -> None:
+    version = registered(adapter)
+    prove(version, storage)
+    put_in_production(version, storage, "test")
+
+
+def history(storage: Storage) -> list[Release]:
+    return storage.releases(MODEL).history()
+
+
+def refused(storage: Storage, to: str | None, why: str) -> None:
+    written, staged = history(storage), stages()
+    with pytest.raises(UserError, match=why):
+        rollback(MODEL, storage, to, "test")
+    assert history(storage) == written
+    assert stages() == staged
+
+
+def test_without_a_name_the_version_before_gets_traffic_and_stage_back(storage: Storage) -> None:
+    for adapter in "abc":
+        deploy(adapter, storage)
+    version, release = rollback(MODEL, storage, None, "it was rude")
+    assert version.name == "2"
+    assert release == history(storage)[-1]
+    assert release.traffic() == {"2": 100.0}
+    assert release.adapters["v2"] == version.record.adapter
+    assert set(release.adapters) == {"v2", "v3"}  # loaded already, so that it takes no load
+    assert (release.sequence, release.reason) == (7, "it was rude")
+    assert stages() == {"1": "archived", "2": "production", "3": "archived"}
+
+
+@LOCAL
+def test_any_earlier_version_can_be_named(storage: Storage) -> None:
+    for adapter in "abc":
+        deploy(adapter, storage)
+    version, release = rollback(MODEL, storage, "1", "test")
+    assert (version.name, release.traffic()) == ("1", {"1": 100.0})
+    assert stages() == {"1": "production", "2": "archived", "3": "archived"}
+    assert rollback(MODEL, storage, "2", "test")[1].traffic() == {"2": 100.0}
+    assert stages() == {"1": "archived", "2": "production", "3": "archived"}
+
+
+@LOCAL
+def test_a_version_that_is_being_proven_is_taken_out(storage: Storage) -> None:
+    for adapter in "ab":
+        deploy(adapter, storage)
+    prove(registered("c"), storage)
+    version, release = rollback(MODEL, storage, None, "test")
+    assert (version.name, release.routes.challenger) == ("1", None)
+    assert set(release.adapters) == {"v1", "v2"}
+    assert stages() == {"1": "production", "2": "archived", "3": "staging"}
+
+
+@LOCAL
+def test_what_cannot_be_gone_back_to_is_refused_and_nothing_changes(storage: Storage) -> None:
+    refused(storage, None, "has never had a version in production")
+    prove(registered("a"), storage)
+    refused(storage, None, "has never had a version in production")
+    put_in_production(get_version(MODEL, "1"), storage, "test")
+    refused(storage, None, "version 1 is the only one 'tiny' has ever served")
+    refused(storage, "1", "version 1 is in production already")
+    prove(registered("b"), storage)
+    refused(storage, "2", r"version 2 of 'tiny' was never in production \(earlier ones: none\)")
+    refused(storage, None, "the only one")
+    refused(storage, "7", "version 7 of 'tiny' was never in production")
+
+
+@LOCAL
+def test_a_version_that_was_deleted_is_passed_over(storage: Storage) -> None:
+    from zenml.client import Client
+
+    for adapter in "abc":
+        deploy(adapter, storage)
+    Client().delete_model_version(get_version(MODEL, "2").id)
+    refused(storage, "2", "version 2 of 'tiny' was never in production")
+    assert rollback(MODEL, storage, None, "test")[0].name == "1"
+
+
+@LOCAL
+def test_a_rollback_killed_between_release_and_stage_is_not_run_backwards_by_the_next_one(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for adapter in "ab":
+        deploy(adapter, storage)
+    with monkeypatch.context() as patch:
+        patch.setattr("controlplane.releases.set_stage", lambda *_: None)  # as far as a killed process gets
+        rollback(MODEL, storage, None, "version 2 is bad")
+    assert stages() == {"1": "archived", "2": "production"}
+
+    # "The version before" would be the bad one: its user has to say it.
+    refused(storage, None, "version 1 has the traffic but version 2 the production stage")
+    written = history(storage)
+    assert rollback(MODEL, storage, "1", "version 2 is bad")[1] == written[-1]
+    assert history(storage) == written
+    assert stages() == {"1": "production", "2": "archived"}
+
+
+@LOCAL
+def test_production_that_made_way_for_another_engine_is_gone_back_to_by_its_name(storage: Storage) -> None:
+    deploy("a", storage)
+    prove(registered("b", engine=EngineArguments(max_lora_rank=16)), storage)
+    assert history(storage)[-1].routes.production is None
+    _, release = rollback(MODEL, storage, "1", "the engine does not start")
+    assert release.traffic() == {"1": 100.0}
+    assert release.engine == EngineArguments(max_lora_rank=8)
+    assert stages()["1"] == "production"
