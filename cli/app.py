@@ -9,8 +9,11 @@ import typer
 
 from cli.options import ConfigOption, NoCacheOption, SetOption, StackOption
 from cli.screen import complain
+from cli.stack import stack_app
+from cli.workplace import quiet
 from tuneline.errors import TunelineError
 
+INTERRUPTED = 130  # what typer makes of Ctrl-C
 EPILOG = (
     "Exit codes: 0 done, 2 your input is wrong (nothing was changed), 3 the gate did not pass, 1 anything else.\n\n"
     "First time here? [bold]python run.py[/bold] does everything once with configs/tiny.yaml."
@@ -162,6 +165,20 @@ def stop(
 
 
 @app.command(rich_help_panel="The machine room")
+def logs(
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many lines of each log.")] = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is written, until Ctrl-C.")] = False,
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Show what the endpoint wrote: its launcher, the gateway and the engine."""
+    from cli.logs import run_logs
+
+    run_logs(config, stack, set_ or [], lines=lines, follow=follow)
+
+
+@app.command(rich_help_panel="The machine room")
 def doctor(
     json_: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
     config: ConfigOption = None,
@@ -186,16 +203,24 @@ def pretrain(
     run_pretrain(config, stack, set_ or [], no_cache=no_cache)
 
 
+app.add_typer(stack_app, name="stack", rich_help_panel="The machine room")
+
+
 def main() -> None:
     """Run a command and turn errors into a message and an exit code."""
-    from cli.stack import stack_app
-
-    app.add_typer(stack_app, name="stack", rich_help_panel="The machine room")
+    quiet()  # before anything imports torch or ZenML
     try:
         app()
     except TunelineError as error:
         complain(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        complain(TunelineError("interrupted", hint="Nothing is half-done: run the same command again, it goes on."))
-        sys.exit(130)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        hint = "Is it there, and may you write to it? TUNELINE_HOME and ZENML_CONFIG_PATH say where files are kept."
+        complain(TunelineError(f"{error.filename}: {error.strerror}", hint=hint))
+        sys.exit(TunelineError.exit_code)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            complain(TunelineError("interrupted", hint="Nothing is half-done: run the same command again, it goes on."))
+        raise

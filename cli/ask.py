@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from rich.markup import escape
+
 from cli.screen import console, say
 from cli.workplace import checked_config, use_stack
 from tuneline.errors import TunelineError, UserError
@@ -22,7 +24,7 @@ def run_ask(
 ) -> None:
     """Ask and print the answer, or print the key."""
     config = checked_config(path, overrides)
-    if question is None and not key_only:
+    if not key_only and not (question and question.strip()):
         raise UserError(
             "there is no question", hint='Ask like this: python run.py ask "list the pods in namespace web"'
         )
@@ -44,7 +46,7 @@ def answer_streamed(endpoint: EndpointClient, question: str, version: str | None
     client = openai.OpenAI(base_url=f"{endpoint.url}/v1", api_key=endpoint.key, max_retries=0)
     headers = {VERSION_HEADER: version} if version else {}
     started = time.perf_counter()
-    say(f"[dim]Q[/dim] {question}")
+    say(f"[dim]Q[/dim] {escape(question)}")
     try:
         reply = client.chat.completions.with_streaming_response.create(
             model=endpoint.endpoint,
@@ -60,9 +62,14 @@ def answer_streamed(endpoint: EndpointClient, question: str, version: str | None
                 console.print(chunk.choices[0].delta.content or "" if chunk.choices else "", end="", markup=False)
     except openai.APIStatusError as error:
         body = error.body if isinstance(error.body, dict) else {}
-        raise TunelineError(
-            f"the endpoint answered {error.status_code}: {body.get('message', error.message)}"
-        ) from error
+        message = body.get("message", error.message)
+        if error.status_code == 401:
+            raise UserError(
+                f"the endpoint at {endpoint.url} refused the API key: {message}",
+                hint="It does not know this ZenML's key: `python run.py deploy` hands it over, or says whose it is.",
+            ) from error
+        kind = UserError if error.status_code in (400, 404) else TunelineError
+        raise kind(f"the endpoint at {endpoint.url} answered {error.status_code}: {message}") from error
     except openai.APIConnectionError as error:
         raise TunelineError(
             f"no answer from {endpoint.url}", hint="`python run.py deploy` starts the endpoint again."

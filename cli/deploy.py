@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cli.preflight import check_endpoint
 from cli.screen import say
 from cli.workplace import checked_config, use_stack
 from tuneline.config import Config
@@ -44,6 +45,7 @@ def deployed(config: Config, *, prove_again: bool = False) -> str:
             f"there is nothing to deploy: no version of {config.name!r} is at stage staging or production",
             hint=f"`python run.py train` makes one; `python run.py models` shows what {config.name!r} has.",
         )
+    check_endpoint(config)
     client, started = make_live(config.name, storage, current.sequence, config.serving.start_timeout)
     if staged is None:
         version = current.adapters[current.routes.production].model_version
@@ -52,7 +54,8 @@ def deployed(config: Config, *, prove_again: bool = False) -> str:
 
 
 def release_version(config: Config, version: str, reason: str) -> None:
-    """Run the deployment pipeline for one version."""
+    """Run the deployment pipeline for one version, unless it could not end well: it writes a release first."""
+    check_endpoint(config)
     from pipelines.deployment import deployment_pipeline
 
     deployment_pipeline(config.name, version, reason, config.serving.start_timeout, config.serving.parity_tolerance)

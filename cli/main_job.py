@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.panel import Panel
 
+from cli.preflight import check_data, check_endpoint
 from cli.screen import console, say
 from cli.workplace import checked_config, use_stack
 
@@ -15,7 +16,9 @@ def run_main_job(path: Path | None, stack: str | None, overrides: list[str], *, 
     """Train, evaluate, gate, stage, release, prove, promote, ask."""
     started = time.perf_counter()
     config = checked_config(path, overrides)
+    check_data(config)
     active = use_stack(stack)
+    check_endpoint(config)  # it is needed last, and told first
     base = Path(config.model.base).name if config.model.is_local else config.model.base
     say(f"[bold]{config.name}[/bold]: LoRA on {base}, stack {active}")
     from cli.ask import answer_streamed
@@ -49,11 +52,16 @@ def run_main_job(path: Path | None, stack: str | None, overrides: list[str], *, 
     console.print(Panel("\n".join(lines), title=f"Done in {time.perf_counter() - started:.0f} s", title_align="left"))
 
 
-def _example_question(report: object) -> str:
-    """An evaluation item's question: its names were never seen in training."""
+def _example_question(report_id: object) -> str:
+    """The first question of the evaluation that this version answered right; its names were never seen in training.
+
+    How often it is right says the scoreboard; what is asked here shows that it answers as it did when it was judged.
+    """
     from zenml.client import Client
 
     from tuneline.evaluation.report import EvaluationReport
 
-    loaded: EvaluationReport = Client().get_artifact_version(report).load()  # type: ignore[arg-type]
-    return loaded.items[0].messages[-1].content
+    report: EvaluationReport = Client().get_artifact_version(report_id).load()  # type: ignore[arg-type]
+    candidate = report.subject("candidate")
+    scores = [result.scores[report.primary] for result in candidate.results] if candidate else [0.0]
+    return report.items[scores.index(max(scores))].messages[-1].content

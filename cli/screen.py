@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
@@ -18,7 +20,10 @@ def say(line: str) -> None:
 
 
 def complain(error: TunelineError) -> None:
-    """Print an error: what happened, then what to do."""
+    """Print an error: what happened, then what to do. In a log there is no frame, which would break lines in a path."""
+    if not _errors.is_terminal:
+        print("\n".join(part for part in (f"Error: {error.what}", error.hint) if part), file=sys.stderr)
+        return
     body = Text(error.what)
     if error.hint:
         body.append(f"\n\n{error.hint}", style="dim")

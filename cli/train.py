@@ -7,7 +7,9 @@ import tempfile
 from pathlib import Path
 
 import yaml
+from rich.markup import escape
 
+from cli.preflight import check_data
 from cli.screen import console, say
 from cli.workplace import checked_config, use_stack
 from tuneline.config import Config
@@ -18,6 +20,7 @@ GATE_DID_NOT_PASS = 3
 def run_train(path: Path | None, stack: str | None, overrides: list[str], *, no_cache: bool) -> None:
     """Train and judge; exit code 3 if the gate did not pass."""
     config = checked_config(path, overrides)
+    check_data(config)
     use_stack(stack)
     from cli.scoreboard import scoreboard
 
@@ -30,7 +33,7 @@ def run_train(path: Path | None, stack: str | None, overrides: list[str], *, no_
 
 def refuse(outcome: str, sentence: str) -> None:
     """Say why the gate did not pass, and end with its exit code."""
-    say(f"[bold red]The gate says {outcome}.[/bold red] {sentence}")
+    say(f"[bold red]The gate says {outcome}.[/bold red] {escape(sentence)}")
     say("Staging and production are untouched. `python run.py models` shows all versions.")
     sys.exit(GATE_DID_NOT_PASS)
 

@@ -64,8 +64,8 @@ def read_stack_file(path: str | Path) -> StackFile:
     if not file.is_file():
         raise UserError(f"there is no stack file {str(path)!r}", hint=_known_files())
     try:
-        return StackFile.model_validate(yaml.safe_load(file.read_text()))
-    except yaml.YAMLError as error:
+        return StackFile.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{file} is not YAML: {error}", hint=_known_files()) from error
     except ValidationError as error:
         problems = "\n".join(

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from zenml.client import Client
 
 BUCKET = "tuneline"
+STACK = "tuneline-s3-test"
+SECRET = "tuneline-s3"
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,10 @@ class S3Server:
     def options(self) -> dict[str, str]:
         """Storage options for fsspec."""
         return {"endpoint_url": self.url, "key": self.key, "secret": self.secret}
+
+    def secret_values(self) -> dict[str, str]:
+        """What the ZenML secret holds that the stack's artifact store names."""
+        return {"aws_access_key_id": self.key, "aws_secret_access_key": self.secret}
 
 
 @pytest.fixture
@@ -73,34 +79,31 @@ def s3_stack(zenml_client: Client, s3_server: S3Server, tmp_path: Path, monkeypa
 
     # Without an MLflow server, which would say where, the artifacts of a database's runs go to ./mlruns.
     monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", str(tmp_path / "mlartifacts"))
-    zenml_client.create_secret(
-        "tuneline-s3", values={"aws_access_key_id": s3_server.key, "aws_secret_access_key": s3_server.secret}
-    )
-    file = tmp_path / "s3-test.yaml"
-    file.write_text(
-        yaml.safe_dump(
-            {
-                "stack_name": "tuneline-s3-test",
-                "components": {
-                    "orchestrator": {"name": "tuneline-local", "flavor": "local"},
-                    "artifact_store": {
-                        "name": "tuneline-s3-test",
-                        "flavor": "s3",
-                        "configuration": {
-                            "path": f"s3://{BUCKET}/store",
-                            "authentication_secret": "tuneline-s3",
-                            "client_kwargs": {"endpoint_url": s3_server.url, "region_name": "us-east-1"},
-                        },
-                    },
-                    "experiment_tracker": {
-                        "name": "tuneline-s3-test",
-                        "flavor": "mlflow",
-                        "configuration": {"tracking_uri": f"sqlite:///{tmp_path}/mlflow.db"},
-                    },
-                    "model_deployer": {"name": "tuneline-endpoints", "flavor": "bentoml_vllm"},
-                },
-            }
-        )
-    )
-    apply_stack(file)
-    return activate("tuneline-s3-test").name
+    zenml_client.create_secret(SECRET, values=s3_server.secret_values())
+    apply_stack(write_stack_file(tmp_path, s3_server))
+    return activate(STACK).name
+
+
+def write_stack_file(folder: Path, server: S3Server) -> Path:
+    """A stack with an S3 store, whose keys are in the ZenML secret ``SECRET``, and MLflow's database in ``folder``."""
+    components = {
+        "orchestrator": {"name": "tuneline-local", "flavor": "local"},
+        "artifact_store": {
+            "name": STACK,
+            "flavor": "s3",
+            "configuration": {
+                "path": f"s3://{BUCKET}/store",
+                "authentication_secret": SECRET,
+                "client_kwargs": {"endpoint_url": server.url, "region_name": "us-east-1"},
+            },
+        },
+        "experiment_tracker": {
+            "name": STACK,
+            "flavor": "mlflow",
+            "configuration": {"tracking_uri": f"sqlite:///{folder}/mlflow.db"},
+        },
+        "model_deployer": {"name": "tuneline-endpoints", "flavor": "bentoml_vllm"},
+    }
+    file = folder / "s3-test.yaml"
+    file.write_text(yaml.safe_dump({"stack_name": STACK, "components": components}))
+    return file

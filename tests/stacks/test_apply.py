@@ -128,18 +128,19 @@ def test_a_component_that_cannot_be_made_is_named_with_its_file(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("stack_name: [", "not YAML"),
-        ("stack_name: x", "components: Field required"),
-        ("- a", "Input should be"),
-        ("stack_name: x\ncomponents: {artifact_stor: {name: a, flavor: local}}", "artifact_stor"),
-        ("stack_name: x\ncomponents: {artifact_store: {name: a, flavour: local}}", "artifact_store.0.flavour"),
+        (b"stack_name: [", "not YAML"),
+        (b"\x89PNG\r\n\xff", "not YAML"),
+        (b"stack_name: x", "components: Field required"),
+        (b"- a", "Input should be"),
+        (b"stack_name: x\ncomponents: {artifact_stor: {name: a, flavor: local}}", "artifact_stor"),
+        (b"stack_name: x\ncomponents: {artifact_store: {name: a, flavour: local}}", "artifact_store.0.flavour"),
     ],
 )
 def test_a_file_that_is_no_stack_file_says_what_is_wrong_and_which_files_there_are(
-    tmp_path: Path, content: str, said: str
+    tmp_path: Path, content: bytes, said: str
 ) -> None:
     file = tmp_path / "bad.yaml"
-    file.write_text(content)
+    file.write_bytes(content)
     with pytest.raises(UserError, match=said) as failure:
         apply_stack(file)
     assert "local (stacks/local.yaml)" in failure.value.hint

@@ -75,10 +75,10 @@ def load_pretraining_config(path: str | Path, overrides: Sequence[str] = ()) -> 
 def _read(path: str | Path) -> Source:
     name = str(path)
     try:
-        return read_file(locate(name), name)
+        return read_file(locate(name, "a YAML file, such as those in configs/"), name)
     except NotHere as missing:
         what = str(missing).removeprefix(f"is {name!r}, which ")
-        raise ConfigError(name, [Problem(Place(name), (), what, nearest=missing.nearest)]) from None
+        raise ConfigError(name, [Problem(Place(name), (), what, missing.allowed, missing.nearest)]) from None
 
 
 def _include_prompt(source: Source) -> None:

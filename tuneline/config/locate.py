@@ -9,6 +9,8 @@ from tuneline.config.problem import nearest
 from tuneline.paths import REPO
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_DATA = "a JSON, JSON Lines, CSV or Parquet file of this machine"
+_MODEL = "a folder with config.json, weights and tokenizer, or a hub id such as Qwen/Qwen3-0.6B"
 
 
 class NotHere(Exception):  # load.py turns it into a problem with a place
@@ -20,8 +22,12 @@ class NotHere(Exception):  # load.py turns it into a problem with a place
         self.nearest = nearest
 
 
-def locate(given: str) -> Path:
+def locate(given: str, allowed: str = "") -> Path:
     """The absolute path of an existing file or folder.
+
+    Args:
+        given: the path; a relative one begins in the current directory, or in the repository.
+        allowed: what would be right, for the message.
 
     Raises:
         NotHere: there is none.
@@ -36,7 +42,7 @@ def locate(given: str) -> Path:
     close = next(
         filter(None, (nearest(path.name, [entry.name for entry in folder.iterdir()]) for folder in folders)), ""
     )
-    raise NotHere(f"is {given!r}, which {where}", nearest=str(path.parent / close) if close else "")
+    raise NotHere(f"is {given!r}, which {where}", allowed, str(path.parent / close) if close else "")
 
 
 def locate_data(given: str) -> str:
@@ -47,11 +53,11 @@ def locate_data(given: str) -> str:
     """
     if "://" in given:
         raise NotHere(f"is {given!r}, but a file source reads this machine's files", "a path, or a source of type hub")
-    path = locate(given)
+    path = locate(given, _DATA)
     if not path.is_file():
-        raise NotHere(f"is {given!r}, which is a folder", "a JSON or JSON Lines file")
+        raise NotHere(f"is {given!r}, which is a folder", _DATA)
     if path.stat().st_size == 0:
-        raise NotHere(f"is {given!r}, which is empty (0 bytes)")
+        raise NotHere(f"is {given!r}, which is empty (0 bytes)", _DATA)
     return str(path)
 
 
@@ -65,15 +71,11 @@ def locate_model(given: str) -> str:
         raise NotHere(f"is {given!r}, but a base model is a hub id or a folder of this machine")
     if not _looks_like_a_path(given):
         if not _HUB_ID.fullmatch(given):
-            raise NotHere(
-                f"is {given!r}, which is neither a folder nor a hub id", "a folder, or an id such as Qwen/Qwen3-0.6B"
-            )
+            raise NotHere(f"is {given!r}, which is neither a folder nor a hub id", _MODEL)
         return given
-    path = locate(given)
+    path = locate(given, _MODEL)
     if not (path / "config.json").is_file():
-        raise NotHere(
-            f"is {given!r}, where there is no config.json", "a folder with config.json, weights and tokenizer"
-        )
+        raise NotHere(f"is {given!r}, where there is no config.json", _MODEL)
     return str(path)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -161,10 +162,13 @@ def convert_rows(
     records: list[ChatRecord] = []
     quarantined: list[Quarantined] = []
     lines_by_id: dict[str, int] = {}
+    on_line: Counter[int] = Counter()  # `json.dump` without an indent puts all rows on line 1
     for row in rows:
+        on_line[row.line] += 1
+        place = f"{row.line}.{on_line[row.line]}" if on_line[row.line] > 1 else str(row.line)
         try:
             converted = convert_row(row.value, chosen)
-            record_id = converted.id or f"{name}:{row.line}"
+            record_id = converted.id or f"{name}:{place}"
             if record_id in lines_by_id:
                 raise NotConvertible(f"the id {record_id!r} is already taken by line {lines_by_id[record_id]}")
         except NotConvertible as error:

@@ -127,6 +127,6 @@ class EndpointClient:
         if response.status_code == 401:
             raise UserError(
                 f"the endpoint at {self.url} refused the API key: {message}",
-                hint="`python run.py ask --key` prints the right one.",
+                hint="It does not know this ZenML's key: `python run.py deploy` hands it over, or says whose it is.",
             )
         raise TunelineError(f"the endpoint at {self.url} answered {response.status_code}: {message}")
