@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from stacks.deployer import process
 from tuneline import paths
 
 
@@ -41,15 +44,15 @@ class Tuneline:
         )
         return finished.stdout
 
-    def models(self) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(self.done("models", "--json"))
+    def models(self, *options: str) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.done("models", "--json", *options))
         return document
 
-    def versions(self) -> dict[str, dict[str, Any]]:
-        return {row["version"]: row for row in self.models()["versions"]}
+    def versions(self, *options: str) -> dict[str, dict[str, Any]]:
+        return {row["version"]: row for row in self.models(*options)["versions"]}
 
-    def key(self) -> str:
-        return self.done("ask", "--key").strip()
+    def key(self, *options: str) -> str:
+        return self.done("ask", "--key", *options).strip()
 
     def release(self, url: str, key: str) -> dict[str, Any]:
         answer = httpx.get(f"{url}/release", headers={"authorization": f"Bearer {key}"}, timeout=10)
@@ -58,11 +61,9 @@ class Tuneline:
         return detail
 
 
-@pytest.fixture(scope="module")
-def tuneline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tuneline]:
-    """An empty ZenML and an empty home, as on a machine that has never seen tuneline."""
-    import tempfile
-
+@contextmanager
+def fresh_world() -> Iterator[Tuneline]:
+    """An empty ZenML and an empty home, as on a machine that has never seen tuneline; no endpoint outlives it."""
     with tempfile.TemporaryDirectory(prefix="tl-main-") as folder:
         root = Path(folder)
         env = os.environ | {
@@ -75,4 +76,12 @@ def tuneline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tuneline]:
         try:
             yield world
         finally:
-            world.run("stop")
+            for workdir in (root / "home" / "endpoints").glob("*"):
+                process.stop(workdir, grace=20)
+
+
+@pytest.fixture(scope="module")
+def tuneline() -> Iterator[Tuneline]:
+    """One world for all tests of a file."""
+    with fresh_world() as world:
+        yield world

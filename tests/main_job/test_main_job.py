@@ -10,7 +10,9 @@ import os
 import random
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import fmean
 
 import httpx
 import openai
@@ -18,6 +20,7 @@ import pytest
 
 from tests.main_job.conftest import Tuneline
 from tuneline import paths
+from tuneline.data.records import ChatRecord
 from tuneline.data.synthetic import generate_records
 
 pytestmark = [
@@ -28,7 +31,22 @@ pytestmark = [
     ),
 ]
 
-KUBECTL = "list the pods in namespace quiet-otter-9"
+QUESTION = "list the pods in namespace quiet-otter-9"
+
+
+def share_of_right_answers(url: str, key: str) -> float:
+    """Of 40 questions with names that no training ever saw, asked through the OpenAI client."""
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key=key)
+    records = list(generate_records(("kubectl", "helm", "docker", "git"), 40, seed=77, split="eval"))
+
+    def is_right(record: ChatRecord) -> bool:
+        messages = [{"role": "user", "content": record.messages[0].content}]
+        answer = client.chat.completions.create(model="devops-assistant", messages=messages, temperature=0)
+        assert answer.model == "devops-assistant"
+        return answer.choices[0].message.content == record.reference
+
+    with ThreadPoolExecutor(8) as pool:
+        return fmean(pool.map(is_right, records))
 
 
 def test_one_command_goes_from_data_to_an_answer(tuneline: Tuneline) -> None:
@@ -44,13 +62,8 @@ def test_one_command_goes_from_data_to_an_answer(tuneline: Tuneline) -> None:
     assert version["scores"]["exact_match"] >= 0.85
     assert document["endpoint"]["ready"] is True
 
-    url, key = document["endpoint"]["url"], tuneline.key()
-    client = openai.OpenAI(base_url=f"{url}/v1", api_key=key)
-    answer = client.chat.completions.create(
-        model="devops-assistant", messages=[{"role": "user", "content": KUBECTL}], temperature=0
-    )
-    assert answer.choices[0].message.content == "kubectl get pods -n quiet-otter-9"
-    assert answer.model == "devops-assistant"
+    # 85 % of many; of 40, an assistant of 90 % has fewer than 30 right once in 10,000 times
+    assert share_of_right_answers(document["endpoint"]["url"], tuneline.key()) >= 0.75
 
 
 def test_a_second_run_finds_everything_done(tuneline: Tuneline) -> None:
@@ -119,7 +132,7 @@ def test_a_killed_engine_comes_back_by_itself(tuneline: Tuneline) -> None:
     url, key = tuneline.models()["endpoint"]["url"], tuneline.key()
     os.kill(tuneline.release(url, key)["engine"]["pid"], signal.SIGKILL)
     headers = {"authorization": f"Bearer {key}"}
-    body = {"model": "devops-assistant", "messages": [{"role": "user", "content": KUBECTL}], "temperature": 0}
+    body = {"model": "devops-assistant", "messages": [{"role": "user", "content": QUESTION}], "temperature": 0}
     refused = None
     deadline = time.monotonic() + 400
     while time.monotonic() < deadline:
@@ -139,8 +152,8 @@ def test_rollback_moves_stage_and_traffic_together(tuneline: Tuneline) -> None:
     versions = tuneline.versions()
     assert versions["1"]["stage"] == "production" and versions["1"]["traffic_percent"] == 100
     assert versions["4"]["stage"] == "archived" and versions["4"]["traffic_percent"] == 0
-    said = tuneline.done("ask", KUBECTL)
-    assert "kubectl get pods -n quiet-otter-9" in said and "version 1" in said
+    assert "version 1," in tuneline.done("ask", QUESTION)
+    assert share_of_right_answers(tuneline.models()["endpoint"]["url"], tuneline.key()) >= 0.75
 
 
 def test_stop_leaves_no_process(tuneline: Tuneline) -> None:
