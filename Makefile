@@ -3,6 +3,7 @@
 .PHONY: help setup demo demo-next test lint format clean
 
 PYTHON := .venv/bin/python
+NOTHING_SELECTED := 5
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,7 +18,8 @@ demo-next: setup ## Teach the assistant four more tools and load that version in
 	@$(PYTHON) run.py --config configs/tiny-next.yaml
 
 test: setup ## Run the tests; ARGS="-k config -x" are pytest's
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest -n 2 --dist loadfile -m "not main_job" $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
+	@$(PYTHON) -m pytest -m main_job $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
 
 lint: ## Check style, types and floors; changes nothing
 	@./setup.sh --only pipelines

@@ -156,7 +156,9 @@ install() { # folder, what it is, constraints file, extras...
   fi
   rm -f "$folder/.complete"
   step "$folder: $what"
-  run_uv pip install --python "$folder/bin/python" -r pyproject.toml $(printf -- '--extra %s ' "$@") \
+  # Compiled now, by all cores: else every first start pays for it, and where PYTHONDONTWRITEBYTECODE is set (in
+  # containers, mostly) every start does, 4 s of each command.
+  run_uv pip install --compile-bytecode --python "$folder/bin/python" -r pyproject.toml $(printf -- '--extra %s ' "$@") \
     --constraints "$constraints" --overrides constraints/overrides.txt $(torch_backend) ||
     fail "the installation of $folder did not finish" "run ./setup.sh again: it goes on where this one stopped"
   wanted_stamp "$folder" "$*" >"$folder/.complete"

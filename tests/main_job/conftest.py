@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ class Tuneline:
     """``run.py`` in a world of its own."""
 
     env: dict[str, str]
+    known: dict[str, str] = field(default_factory=dict)
 
     def run(self, *arguments: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -52,7 +53,10 @@ class Tuneline:
         return {row["version"]: row for row in self.models(*options)["versions"]}
 
     def key(self, *options: str) -> str:
-        return self.done("ask", "--key", *options).strip()
+        """The endpoint's key; it stays the same, and asking for it takes ten seconds."""
+        if "key" not in self.known:
+            self.known["key"] = self.done("ask", "--key", *options).strip()
+        return self.known["key"]
 
     def release(self, url: str, key: str) -> dict[str, Any]:
         answer = httpx.get(f"{url}/release", headers={"authorization": f"Bearer {key}"}, timeout=10)
