@@ -34,6 +34,9 @@ class VersionRecord(BaseModel):
         adapter: what the engine loads.
         base: the base model it belongs to, with the engine it was judged for.
         report: artifact version of the evaluation report, which holds the golden prompts.
+        verdict: artifact version of the verdict, rule by rule. None in versions made before it was kept.
+        training_set: artifact version of what was trained on.
+        evaluation_set: artifact version of the held-out questions.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)  # a newer tuneline may have written more
@@ -46,6 +49,9 @@ class VersionRecord(BaseModel):
     base: BaseRef
     engine: EngineArguments
     report: UUID
+    verdict: UUID | None = None
+    training_set: UUID | None = None
+    evaluation_set: UUID | None = None
 
 
 class Version(BaseModel):

@@ -36,7 +36,7 @@ def register_version(
         training_key=training_key,
         outcome=verdict.outcome,
         sentence=verdict.sentence,
-        scores=evaluation_report.means()["candidate"],
+        scores=evaluation_report.scores("candidate"),
         adapter=AdapterRef(
             uri=inputs["adapter"].uri,
             sha256=adapter.sha256,
@@ -47,6 +47,9 @@ def register_version(
         base=base_ref(model, storage),
         engine=serving.engine(),
         report=inputs["evaluation_report"].id,
+        verdict=inputs["verdict"].id,
+        training_set=inputs["training_set"].id,
+        evaluation_set=inputs["evaluation_set"].id,
     )
     version = register(name, record, [artifact.id for artifact in inputs.values()])
     if verdict.outcome == "PASS":

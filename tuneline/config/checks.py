@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuneline.config.data import DataConfig, FileSource, HubSource, Source, SyntheticSource
-from tuneline.config.judging import EvaluationConfig, GateConfig
+from tuneline.config.evaluation import EvaluationConfig
+from tuneline.config.gate import GateConfig
 from tuneline.config.model import ModelConfig
 from tuneline.config.problem import KeyPath
 from tuneline.config.serving import ServingConfig

@@ -12,7 +12,9 @@ from pydantic import Field, model_validator
 
 from tuneline.config.checks import findings
 from tuneline.config.data import DataConfig, FileSource
-from tuneline.config.judging import EvaluationConfig, GateConfig, Metric
+from tuneline.config.evaluation import EvaluationConfig
+from tuneline.config.gate import GateConfig
+from tuneline.config.metrics import Metric
 from tuneline.config.model import ModelConfig
 from tuneline.config.problem import dotted
 from tuneline.config.section import Section

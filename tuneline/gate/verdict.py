@@ -1,4 +1,4 @@
-"""What the gate decided, and why."""
+"""What the gate decided, rule by rule, and why."""
 
 from __future__ import annotations
 
@@ -16,22 +16,32 @@ class _Document(BaseModel):
 
 
 class Comparison(_Document):
-    """The candidate against one opponent, item by item.
+    """The candidate against one opponent on one suite, item by item.
+
+    Differences are turned so that more is better: of a metric like length, opponent minus candidate. Of a
+    relative metric they, and the interval, are shares of the opponent's mean.
 
     Attributes:
         opponent: base model or champion.
         opponent_version: the champion's model version.
         items: how many questions both answered.
-        candidate_mean: mean score of the candidate, 0 to 1.
-        opponent_mean: mean score of the opponent, 0 to 1.
-        difference: candidate minus opponent.
+        clusters: how many groups of items were resampled; equal to ``items`` if each stood for itself.
+        candidate_mean: mean score of the candidate, in the metric's unit.
+        opponent_mean: mean score of the opponent. Of a judge's preference both are shares of items won.
+        difference: how much better the candidate is.
         low: lower end of the BCa interval of the difference.
         high: upper end of the BCa interval.
         percentile_low: lower end of the plain percentile interval.
         percentile_high: upper end of the plain percentile interval.
-        wins: questions on which the candidate scored higher; ``losses``: lower; ``ties``: the same.
+        wins: questions on which the candidate scored better; ``losses``: worse; ``ties``: the same.
         luck: how likely a split of wins and losses this uneven is by luck alone (exact, two-sided);
             on metrics other than 0 and 1 the smallest that this number of changed questions can give.
+        p_value: two-sided, of the difference against the rule's threshold; the larger of the bootstrap's and ``luck``
+            on targets, the bootstrap's alone on guards.
+        detectable: the smallest difference beyond the threshold that so many items would prove with the
+            configured power.
+        needed_items: how many items would settle the difference as it is, with the configured power; None if it is
+            settled, or if no number would (it equals the threshold).
         outcome: of this comparison alone.
         sentence: the same in words.
     """
@@ -39,6 +49,7 @@ class Comparison(_Document):
     opponent: Role
     opponent_version: str | None
     items: int
+    clusters: int
     candidate_mean: float
     opponent_mean: float
     difference: float
@@ -50,6 +61,9 @@ class Comparison(_Document):
     losses: int
     ties: int
     luck: float
+    p_value: float
+    detectable: float
+    needed_items: int | None
     outcome: Outcome
     sentence: str
 
@@ -61,33 +75,65 @@ class Comparison(_Document):
         return f"the {self.opponent} (version {self.opponent_version})"
 
 
+class Rule(_Document):
+    """What one suite had to show, and whether it did.
+
+    Attributes:
+        suite: its name.
+        role: ``target`` must improve by more than ``threshold``; ``guard`` must not lose more than minus ``threshold``.
+        metric: what was compared.
+        threshold: what the difference had to exceed: ``min_difference`` of a target, minus ``margin`` of a guard.
+        items: how many questions were asked.
+        truncated: how many of the candidate's answers were cut off; they count as wrong.
+        comparisons: one per opponent; none if the evaluation was broken.
+        p_value: the largest of the comparisons'; 1 if there are none.
+        adjusted_p: the same after Holm's correction over all targets; of a guard ``p_value`` itself.
+        confidence: of the intervals that decided; above ``gate.confidence`` where several targets share it.
+        outcome: of this rule alone.
+        sentence: the same in words.
+    """
+
+    suite: str
+    role: Literal["target", "guard"]
+    metric: str
+    threshold: float
+    items: int
+    truncated: int = 0
+    comparisons: tuple[Comparison, ...] = ()
+    p_value: float = 1.0
+    adjusted_p: float = 1.0
+    confidence: float
+    outcome: Outcome
+    sentence: str
+
+
 class Verdict(_Document):
     """The gate's answer. Only PASS moves a stage.
 
     Attributes:
         outcome: PASS is proven better, FAIL is proven not better or a broken evaluation, INCONCLUSIVE is not known.
-        sentence: why, in words.
-        metric: what was compared.
-        items: how many questions were asked.
-        comparisons: one per opponent; none if the evaluation was broken.
-        confidence: of the intervals.
+        sentence: why, in words that a product owner understands.
+        rules: one per target and guard, targets first; none if the whole evaluation was broken.
+        warnings: what did not decide but should be known, such as an engine that disagrees with transformers.
+        confidence: of ``gate.confidence``.
         resamples: of the bootstrap.
         seed: of the bootstrap.
-        min_items: with fewer questions nothing is decided.
-        min_difference: what the difference had to exceed.
+        min_items: with fewer questions a rule is undecided.
+        targets: whether ``all`` targets had to improve or ``any``.
+        power: what ``detectable`` and ``needed_items`` were computed for.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     outcome: Outcome
     sentence: str
-    metric: str
-    items: int
-    comparisons: tuple[Comparison, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    warnings: tuple[str, ...] = ()
     confidence: float
     resamples: int
     seed: int
     min_items: int
-    min_difference: float
+    targets: Literal["all", "any"]
+    power: float
 
     @property
     def passed(self) -> bool:
