@@ -90,7 +90,12 @@ def test_data_for_non_commercial_use_are_a_limit_and_the_adapter_does_not_inheri
     made = card(tmp_path, config("llama-2-7b-lora.yaml"), sources={"tatsu-lab/alpaca": 20000})
     first = made.limits[0]
     assert first.startswith("LICENCE")
-    for said in ("tatsu-lab/alpaca", "cc-by-nc-4.0", "forbids commercial use", "Calling the adapter llama2"):
+    for said in (
+        "tatsu-lab/alpaca",
+        "cc-by-nc-4.0",
+        "forbids commercial use",
+        "The base model's licence (llama2) does not lift that",
+    ):
         assert said in first
     assert made.license is None
     named = card(tmp_path, config("llama-2-7b-lora.yaml", "card.license=mit"), sources={"tatsu-lab/alpaca": 9})
@@ -122,7 +127,7 @@ def test_what_the_numbers_show_becomes_limits_and_the_configs_own_come_last(tmp_
     told = limits(made)
     for said in (
         "The gate did not pass this version (FAIL).",
-        "320 questions of the suite heldout would prove a difference of 3.2 points",
+        "With 320 questions, the suite heldout proves a difference of 3.2 points",
         "The engine disagrees.",
         "12 of 320 answers to heldout were cut off at 64 tokens.",
         "3 of 320 questions of heldout got no answer.",
@@ -140,13 +145,13 @@ def test_what_the_numbers_show_becomes_limits_and_the_configs_own_come_last(tmp_
 
 def test_limits_that_are_none_are_not_told(tmp_path: Path) -> None:
     told = limits(card(tmp_path))
-    for said in ("did not pass", "cut off", "no answer", "No suite guards", "a part of the data"):
+    for said in ("did not pass", "cut off", "no answer", "No suite guards", "kept back"):
         assert said not in told
 
 
 def test_questions_kept_back_from_the_training_data_are_a_limit(tmp_path: Path) -> None:
     made = card(tmp_path, config("qwen3-0.6b-lora.yaml"), sources={"databricks/databricks-dolly-15k/open_qa": 9})
-    assert "a part of the data it was trained on" in limits(made)
+    assert "kept back from its own training data" in limits(made)
     assert made.sources[0].records == 9
 
 

@@ -51,9 +51,12 @@ def _licences(config: Config, base: BaseFacts, sources: Sequence[SourceFacts]) -
     for source in sources:
         asked = restriction(source.license)
         if asked:
-            own = config.card.license or base.license
-            against = f" Calling the adapter {own} does not lift that." if own and own != source.license else ""
-            yield f"LICENCE: the training data {source.name} are under {source.license}, which {asked}.{against}"
+            against = ""
+            if config.card.license not in (None, source.license):
+                against = f" Calling the adapter {config.card.license} does not lift that."
+            elif config.card.license is None and base.license not in (None, source.license):
+                against = f" The base model's licence ({base.license}) does not lift that."
+            yield f"LICENCE: it was trained on {source.name}, whose licence {source.license} {asked}.{against}"
     unstated = [source.name for source in sources if source.license is None and source.kind != "synthetic"]
     if base.license is None:
         unstated.append(f"{base.name} (the base model)")
@@ -68,9 +71,9 @@ def _of_the_verdict(verdict: Verdict) -> Iterator[str]:
         if rule.comparisons:
             largest = max(comparison.detectable for comparison in rule.comparisons)
             yield (
-                f"{rule.items:,} questions of the suite {rule.suite} would prove a difference of "
-                f"{amount(rule.metric, largest)} beyond what was asked with a probability of {verdict.power:.0%}; "
-                "smaller ones may go unnoticed."
+                f"With {rule.items:,} questions, the suite {rule.suite} proves a difference of "
+                f"{amount(rule.metric, largest)} (beyond the required one) with a probability of {verdict.power:.0%}; "
+                "a smaller one may go unnoticed."
             )
     yield from verdict.warnings
 
@@ -92,7 +95,7 @@ def _not_measured(config: Config, suites: Sequence[SuiteFacts]) -> Iterator[str]
     if not any(suite.role == "guard" for suite in suites):
         yield "No suite guards what the base model could do before: some of it may be lost."
     if config.data.evaluation.holdout is not None:
-        yield "The held-out questions are a part of the data it was trained on: questions from elsewhere may do worse."
+        yield "The held-out questions were kept back from its own training data: elsewhere it may do worse."
     elif any(isinstance(source, SyntheticSource) for source in config.data.evaluation.sources or ()):
         yield "Questions were generated from templates: people ask in more ways."
     yield (

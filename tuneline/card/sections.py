@@ -131,12 +131,12 @@ def _data(card: ModelCard) -> Iterator[Block]:
 def _training(card: ModelCard) -> Table:
     run, training = card.adapter.run, card.training
     method = "LoRA" if card.base.quantization == "none" else f"QLoRA ({card.base.quantization})"
-    length = f"{training.epochs:g} epochs" if training.epochs is not None else f"{training.max_steps:,} steps"
+    planned = f"epochs: {training.epochs:g}" if training.epochs is not None else f"{training.max_steps:,} steps"
     rows = [
         ("method", f"{method} on {', '.join(card.adapter.target_modules)}"),
         ("rank, alpha, dropout", f"{training.r}, {training.lora_alpha}, {training.lora_dropout:g}"),
         ("learning rate", f"{training.learning_rate:g}, {training.scheduler}, warm-up {training.warmup_ratio:.0%}"),
-        ("length", f"{length} of {training.batch_tokens:,} tokens"),
+        ("planned", f"{planned}, {training.batch_tokens:,} tokens a step"),
         ("longest conversation", f"{training.max_length:,} tokens"),
         ("precision of the base model", card.base.dtype),
         ("seed", f"{training.seed}"),
