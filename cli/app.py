@@ -142,6 +142,18 @@ def models(
 
 
 @app.command(rich_help_panel="Look and ask")
+def ui(
+    stack: StackOption = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Open the ZenML dashboard and MLflow on this machine, until Ctrl-C."""
+    from cli.ui import run_ui
+
+    run_ui(config, stack, set_ or [])
+
+
+@app.command(rich_help_panel="Look and ask")
 def card(
     version: Annotated[str | None, typer.Argument(help="The version. Default: the newest.")] = None,
     output: Annotated[
@@ -155,18 +167,6 @@ def card(
     from cli.card import run_card
 
     run_card(version, output, config, stack, set_ or [])
-
-
-@app.command(rich_help_panel="Look and ask")
-def ui(
-    stack: StackOption = None,
-    config: ConfigOption = None,
-    set_: SetOption = None,
-) -> None:
-    """Open the ZenML dashboard and MLflow on this machine, until Ctrl-C."""
-    from cli.ui import run_ui
-
-    run_ui(config, stack, set_ or [])
 
 
 @app.command(rich_help_panel="The machine room")
