@@ -62,6 +62,7 @@ def test_a_base_model_that_is_a_folder_is_no_page_of_the_hub(tmp_path: Path) -> 
     found = front_matter(card(tmp_path))
     assert "base_model" not in found
     assert "datasets" not in found
+    assert "from_pretrained('path/to/tiny-base')" in to_markdown(card(tmp_path))
     assert found["license"] == "apache-2.0"
 
 

@@ -223,12 +223,13 @@ def _use(card: ModelCard) -> Iterator[Block]:
         "python",
     )
     yield Text("Without it, from this folder:")
+    base = card.base.name if card.base.is_hub else f"path/to/{card.base.name}"
     revision = f", revision={card.base.revision!r}" if card.base.revision else ""
     yield Code(
         "from peft import PeftModel\n"
         "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-        f"base = AutoModelForCausalLM.from_pretrained({card.base.name!r}{revision})\n"
-        f"tokenizer = AutoTokenizer.from_pretrained({card.base.name!r}{revision})\n"
+        f"base = AutoModelForCausalLM.from_pretrained({base!r}{revision})\n"
+        f"tokenizer = AutoTokenizer.from_pretrained({base!r}{revision})\n"
         'model = PeftModel.from_pretrained(base, ".")',
         "python",
     )
