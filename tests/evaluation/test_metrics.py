@@ -78,7 +78,7 @@ def test_unknown_metrics_and_unequal_lengths_are_refused() -> None:
 
 def _script(folder: Path, returned: str, name: str = "mine") -> str:
     path = folder / f"{name}.py"
-    path.write_text(f'''\
+    path.write_text(f"""\
 import datasets
 import evaluate
 
@@ -91,7 +91,7 @@ class Mine(evaluate.Metric):
 
     def _compute(self, predictions, references):
         return {returned}
-''')
+""")
     return str(path)
 
 
@@ -120,9 +120,7 @@ def test_a_metric_that_gives_no_score_is_an_error_and_no_score(tmp_path: Path, r
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "said"), [("x = (", "cannot be loaded"), ("import nosuchmodule_x", "nosuchmodule_x")]
-)
+@pytest.mark.parametrize(("text", "said"), [("x = (", "cannot be loaded"), ("import nosuchmodule_x", "nosuchmodule_x")])
 def test_a_script_that_cannot_be_loaded_is_the_users_mistake(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "broken.py").write_text(f"{text}\n")
     with pytest.raises(UserError, match=said):
