@@ -19,7 +19,7 @@ def training_pipeline(config: Config, base_sha256: str, training_key: str) -> No
     report = evaluate_candidate(
         adapter, evaluation_set, config.name, config.model, config.evaluation, config.serving, config.prompt
     )
-    verdict = judge(report, config.gate, config.gate_metric)
+    verdict = judge(report, config.gate)
     register_version(
         adapter,
         training_set,

@@ -42,8 +42,8 @@ def advice_in_words(c: Comparison, role: DecidingRole, metric: str) -> str:
 
 
 def about(count: int) -> int:
-    """Round up to two digits: an estimate should not look like a measurement."""
-    step = int(10 ** max(0, len(str(count)) - 2))
+    """Round up to two digits, and to tens: an estimate should not look like a measurement."""
+    step = max(10 if count > 20 else 1, int(10 ** (len(str(count)) - 2)))
     return math.ceil(count / step) * step
 
 
