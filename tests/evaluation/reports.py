@@ -73,7 +73,7 @@ def items_of(sources: Sequence[str]) -> tuple[EvaluationItem, ...]:
         EvaluationItem(
             id=f"i{n}",
             source=source,
-            messages=({"role": "user", "content": f"Question {n}?"},),  # type: ignore[arg-type]
+            messages=({"role": "user", "content": f"Question {n}?"},),
             reference=f"right {n}",
         )
         for n, source in enumerate(sources)

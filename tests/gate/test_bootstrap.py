@@ -14,11 +14,11 @@ Draw = Callable[[np.random.Generator], NDArray[np.float64]]
 
 
 def _scores_of_0_and_1(rng: np.random.Generator) -> NDArray[np.float64]:
-    return (rng.random(200) < 0.6).astype(float) - (rng.random(200) < 0.5).astype(float)
+    return np.asarray((rng.random(200) < 0.6).astype(float) - (rng.random(200) < 0.5), dtype=np.float64)
 
 
 def _skewed(rng: np.random.Generator) -> NDArray[np.float64]:
-    return rng.lognormal(0, 1.2, 100) - 1
+    return np.asarray(rng.lognormal(0, 1.2, 100) - 1, dtype=np.float64)
 
 
 def _few(rng: np.random.Generator) -> NDArray[np.float64]:

@@ -107,7 +107,10 @@ def test_better_by_three_of_sixty_is_inconclusive_and_says_how_many_more_would_s
 def test_what_a_tie_lacks_is_not_more_questions() -> None:
     verdict = _judge(flip(CHAMPION, gained=10, lost=10))
     assert verdict.rules[0].comparisons[1].needed_items is None
-    assert "more questions would hardly settle it" in verdict.sentence
+    assert (
+        "More questions would hardly settle it: it lies too close to what is asked for. 320 questions can prove"
+        in verdict.sentence
+    )
 
 
 def test_three_lucky_items_of_a_graded_metric_do_not_pass_either() -> None:

@@ -151,7 +151,7 @@ def test_a_guard_decides_whatever_is_enough_for_targets() -> None:
 
 
 def _drawn(seed: int, mean: float, count: int = 200) -> list[float]:
-    return np.random.default_rng(seed).normal(mean, mean / 5, count).tolist()
+    return [float(value) for value in np.random.default_rng(seed).normal(mean, mean / 5, count)]
 
 
 def test_a_guard_of_length_speaks_of_percent_and_of_more_and_less() -> None:
@@ -220,7 +220,7 @@ def _by_source(sources: int, each: int, better: int, worse: int) -> tuple[list[s
 def _clustered(made: tuple[list[str], list[float], list[float]], clusters: str, **rules: Any) -> Verdict:
     names, champion, candidate = made
     report = report_of({"base": [0.0] * len(names), "champion": champion, "candidate": candidate}, names)
-    return decide(report, GateConfig(clusters=clusters, must_beat=("champion",), **rules))  # type: ignore[arg-type]
+    return decide(report, GateConfig(clusters=clusters, must_beat=("champion",), **rules))
 
 
 def test_a_gain_that_hangs_on_few_sources_passes_only_if_items_are_taken_for_independent() -> None:

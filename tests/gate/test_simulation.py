@@ -37,7 +37,7 @@ def _candidates(champion: NDArray[np.float64], discordant: float, gain: float, s
     return np.abs(champion - (np.random.default_rng(seed).random((CANDIDATES, ITEMS)) < change))
 
 
-CHAMPION = np.arange(ITEMS) % 2.0
+CHAMPION = np.array([float(n % 2) for n in range(ITEMS)])
 ONE_SOURCE = ["git/log"] * ITEMS
 
 

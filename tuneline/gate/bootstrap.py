@@ -121,8 +121,8 @@ def paired_bootstrap(
     """
     if groups is None:
         groups = np.arange(len(differences), dtype=np.int64)
-    sums: NDArray[np.float64] = np.bincount(groups, weights=differences)
-    sizes: NDArray[np.float64] = np.bincount(groups).astype(np.float64)
+    sums = np.bincount(groups, weights=differences).astype(np.float64)
+    sizes = np.bincount(groups).astype(np.float64)
     if len(sums) < 2 or not np.isfinite(differences).all():
         raise ValueError(f"the bootstrap needs at least two finite differences, not {differences.tolist()[:5]}")
     observed = round(float(differences.mean()), DECIMALS)

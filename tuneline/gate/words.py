@@ -19,7 +19,9 @@ def comparison_in_words(c: Comparison, role: DecidingRole, metric: str, threshol
     claim = _claim(c, role, spec, threshold)
     but = "but " if c.outcome == "INCONCLUSIVE" else ""
     split = f"better on {c.wins}, worse on {c.losses}, the same on {c.ties}"
-    sentence = f"{claim}: {_means(c, spec)}, {but}{_interval(c, spec, confidence)} ({split})"
+    sentence = (
+        f"{claim}: {_means(c, spec)}, {_interval(c, spec, f'{but}with {percent(confidence)} confidence')} ({split})"
+    )
     if c.outcome == "INCONCLUSIVE" and role == "target" and c.low > threshold:
         sentence += f"; so few changed answers may be luck (probability {c.luck:.0%})"
     return sentence
@@ -28,12 +30,11 @@ def comparison_in_words(c: Comparison, role: DecidingRole, metric: str, threshol
 def advice_in_words(c: Comparison, role: DecidingRole, metric: str) -> str:
     """Say how many more questions would settle an undecided comparison, as a sentence of its own."""
     spec = metric_spec(metric)
-    reach = _amount(c.detectable, spec)
     if c.needed_items is None:
-        limit = "the limit" if role == "guard" else "what is asked for"
+        limit = "what may be lost" if role == "guard" else "what is asked for"
         return (
-            f"It lies so close to {limit} that more questions would hardly settle it: so many show a distance of "
-            f"{reach} or more."
+            f"More questions would hardly settle it: it lies too close to {limit}. {c.items} questions can prove a "
+            f"distance of {_amount(c.detectable, spec)} or more."
         )
     more = about(c.needed_items - c.items)
     kind = "question" if more == 1 else "questions"
@@ -78,14 +79,11 @@ def _means(c: Comparison, spec: MetricSpec) -> str:
     return f"{spec.label} {c.candidate_mean:.4g} against {c.opponent_mean:.4g} {spec.unit} on {c.items} questions"
 
 
-def _interval(c: Comparison, spec: MetricSpec, confidence: float) -> str:
-    sure = f"with {percent(confidence)} confidence between"
-    if spec.higher_is_better:
-        return (
-            f"{_signed(c.difference, spec)}, {sure} {_signed(c.low, spec)} and {_signed(c.high, spec)}{_points(spec)}"
-        )
+def _interval(c: Comparison, spec: MetricSpec, sure: str) -> str:
+    if spec.unit == "points":
+        return f"{_signed(c.difference)}, {sure} between {_signed(c.low)} and {_signed(c.high)} points"
     # Of length or time a plus would read as more of it, so it is said.
-    return f"{_less(c.difference, spec)}, {sure} {_less(c.high, spec)} and {_less(c.low, spec)}"
+    return f"{_less(c.difference, spec)}, {sure} between {_less(c.high, spec)} and {_less(c.low, spec)}"
 
 
 def _less(gain: float, spec: MetricSpec) -> str:
@@ -93,13 +91,8 @@ def _less(gain: float, spec: MetricSpec) -> str:
     return f"{amount} {'less' if gain >= 0 else 'more'}"
 
 
-def _signed(value: float, spec: MetricSpec) -> str:
-    shown = 100 * value if spec.unit == "points" or spec.relative else value
-    return "0.0" if abs(shown) < 0.05 else f"{shown:+.1f}"
-
-
-def _points(spec: MetricSpec) -> str:
-    return " points" if spec.unit == "points" else f" {spec.unit}"
+def _signed(value: float) -> str:
+    return "0.0" if abs(value) < 0.0005 else f"{100 * value:+.1f}"
 
 
 def _amount(value: float, spec: MetricSpec) -> str:
