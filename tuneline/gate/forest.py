@@ -22,7 +22,7 @@ STYLE = """<style>
 .forest .row{display:grid;grid-template-columns:220px 1fr 190px;gap:0 16px;align-items:center}
 .forest .who{padding-left:22px}.forest .how{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .forest .how b{margin-right:4px}.forest svg{width:100%;overflow:visible;display:block}
-.forest .key{color:var(--soft);font-size:13px;margin:0 0 4px}
+.forest .asked{fill:var(--good);fill-opacity:.13}.forest .key{color:var(--soft);font-size:13px;margin:0 0 4px}
 @media(max-width:700px){.forest .row{grid-template-columns:1fr auto;gap:0 8px;margin-bottom:6px}
 .forest .who{padding:0}.forest p.why{margin-left:0}.forest svg{grid-row:2;grid-column:1/-1}}
 @media print{.forest .block{break-inside:avoid}}
@@ -96,7 +96,7 @@ def _row(rule: Rule, c: Comparison, scale: Scale, at: _Place, ticks: Sequence[fl
     return (
         f'<div class="row"><span class="who">against {escape(c.label)}</span>'
         f'<svg height="{_ROW}" role="img" aria-label="{escape(label)}">'
-        f'<rect x="{wanted}%" y="0" width="{100 - wanted:.2f}%" height="{_ROW}" fill="var(--good)" fill-opacity="0.13"/>'
+        f'<rect x="{wanted}%" y="0" width="{100 - wanted:.2f}%" height="{_ROW}" class="asked"/>'
         f"{grid}{_line(at(0.0), 'var(--ink)', 1.5)}"
         f"{_line(wanted, 'var(--good)', 1.5, dashed=True) if rule.threshold else ''}"
         f'{bar}{whiskers}<circle cx="{at(c.difference)}%" cy="{middle}" r="6" fill="{colour}"/></svg>'
