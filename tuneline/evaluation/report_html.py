@@ -14,7 +14,7 @@ from tuneline.page import page
 _STYLE = """<style>
 h2{margin-top:34px;padding-top:12px;border-top:1px solid var(--line)}h3{font-size:15px;margin:18px 0 6px}
 a{color:var(--accent);text-decoration:none}details{margin:8px 0}summary{cursor:pointer;color:var(--accent)}
-.hint{color:var(--soft);font-size:13px;margin:12px 0 0}
+.hint{color:var(--soft);font-size:13px;margin:12px 0 8px}
 @media print{details::details-content{content-visibility:visible;block-size:auto}summary{display:none}}
 </style>"""
 

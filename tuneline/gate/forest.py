@@ -19,7 +19,7 @@ MARK: dict[Outcome, str] = {"PASS": "✓", "FAIL": "✗", "INCONCLUSIVE": "?"}
 STYLE = """<style>
 .forest{margin:0 0 26px}.forest .rule{margin:12px 0 2px;line-height:1.35}.forest .rule span{color:var(--soft)}
 .forest .rule b{margin-right:8px}.forest p.why{margin:2px 0 8px 22px;color:var(--soft)}
-.forest .row{display:grid;grid-template-columns:220px 1fr 190px;gap:0 16px;align-items:center}
+.forest .row{display:grid;grid-template-columns:255px 1fr 200px;gap:0 16px;align-items:center;font-size:14px}
 .forest .who{padding-left:22px}.forest .how{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .forest .how b{margin-right:4px}.forest svg{width:100%;overflow:visible;display:block}
 .forest .asked{fill:var(--good);fill-opacity:.13}.forest .key{color:var(--soft);font-size:13px;margin:0 0 4px}
@@ -36,7 +36,7 @@ def forest_plots(rules: Sequence[Rule]) -> str:
     groups: dict[str, list[Rule]] = {}
     for rule in rules:
         groups.setdefault(scale_of(rule.metric).difference_unit, []).append(rule)
-    return "".join(_plot(own) for own in groups.values())
+    return "".join(_plot(own, explained=place == 0) for place, own in enumerate(groups.values()))
 
 
 def asked(rule: Rule) -> str:
@@ -49,11 +49,12 @@ def asked(rule: Rule) -> str:
 
 
 def interval(comparison: Comparison, scale: Scale) -> str:
-    """An interval's ends: ``+1.2 to +7.8``."""
-    return f"{scale.difference(comparison.low)} to {scale.difference(comparison.high)}"
+    """An interval's ends: ``+1.2 to +7.8``, the unit once."""
+    low, high = scale.difference(comparison.low), scale.difference(comparison.high)
+    return f"{low.removesuffix(' %')} to {high}"
 
 
-def _plot(rules: Sequence[Rule]) -> str:
+def _plot(rules: Sequence[Rule], *, explained: bool) -> str:
     scale = scale_of(rules[0].metric)
     drawn = [(rule, comparison) for rule in rules for comparison in rule.comparisons]
     if not drawn:
@@ -71,9 +72,13 @@ def _plot(rules: Sequence[Rule]) -> str:
     title = {"points": "points of 100", "percent": "percent of the opponent's"}.get(
         scale.difference_unit, scale.difference_unit
     )
+    key = (
+        " The dot is what was measured, the bar its interval: to pass, the whole bar must lie in the shaded area."
+        if explained
+        else ""
+    )
     return (
-        f'<div class="forest"><p class="key">Difference in {escape(title)}; to the right is better. The dot is what '
-        "was measured, the bar is its interval: to pass, the whole bar must lie in the shaded area.</p>"
+        f'<div class="forest"><p class="key">Difference in {escape(title)}, to the right is better.{key}</p>'
         f"{blocks}{_axis(at, ticks, scale)}</div>"
     )
 

@@ -18,6 +18,8 @@ STYLE = (
 .verdict .outcome{font-size:26px;font-weight:700;line-height:1.2;margin:0}
 .verdict .outcome small{font-size:16px;font-weight:400;color:var(--soft);margin-left:10px}
 .verdict p.why{color:var(--ink);margin:8px 0 0}.verdict p.why b{display:block;font-size:17px}
+.numbers td,.numbers th{font-size:13px;padding:5px 7px}.numbers td{white-space:nowrap}
+.numbers td:first-child{white-space:normal;min-width:110px}
 .warning{border:1px solid var(--wait);border-radius:6px;padding:8px 14px;margin:0 0 14px}
 </style>"""
 )
@@ -63,27 +65,32 @@ def evidence(verdict: Verdict, *, folded: bool = False) -> str:
 
 
 def _numbers(rules: tuple[Rule, ...]) -> str:
-    header = ["suite", "against", "outcome", "candidate", "opponent", "better by", "interval"]
-    header += ["better / worse / same", "p", "adjusted p", "provable", "questions needed"]
-    rows = [_row(rule, comparison) for rule in rules for comparison in rule.comparisons]
+    levels = {rule.confidence for rule in rules if rule.comparisons}
+    level = f"{_percent(levels.pop())} " if len(levels) == 1 else ""
+    header = ["suite", "against", "candidate", "opponent", "better by", f"{level}interval"]
+    header += ["wins", "losses", "ties", "p", "adjusted p", "provable", "needed"]
+    rows = [_row(rule, comparison, with_level=not level) for rule in rules for comparison in rule.comparisons]
     note = (
         "Differences are turned so that plus is better. “Provable” is the smallest difference beyond what was asked "
-        "for that so many questions would show; “questions needed” would settle the difference as it is."
+        "for that so many questions would prove, “needed” how many questions would settle the difference as it is."
     )
-    return f'{table(header, rows, frozenset(range(3, len(header))))}<p class="lead">{note}</p>'
+    return (
+        f'<div class="numbers">{table(header, rows, frozenset(range(2, len(header))))}</div><p class="lead">{note}</p>'
+    )
 
 
-def _row(rule: Rule, c: Comparison) -> list[str]:
+def _row(rule: Rule, c: Comparison, *, with_level: bool) -> list[str]:
     scale = scale_of(rule.metric)
     return [
         f"{rule.suite}, {metric_label(rule.metric)}",
-        c.label,
-        c.outcome,
+        c.opponent if c.opponent_version is None else f"{c.opponent} ({c.opponent_version})",
         scale.value(c.candidate_mean),
         scale.value(c.opponent_mean),
         scale.difference(c.difference),
-        f"{interval(c, scale)} ({100 * rule.confidence:.4g} %)",
-        f"{c.wins:,} / {c.losses:,} / {c.ties:,}",
+        interval(c, scale) + (f" ({_percent(rule.confidence)})" if with_level else ""),
+        f"{c.wins:,}",
+        f"{c.losses:,}",
+        f"{c.ties:,}",
         _probability(c.p_value),
         _probability(rule.adjusted_p),
         scale.difference(c.detectable).lstrip("+"),
@@ -115,7 +122,11 @@ def _in_words(verdict: Verdict) -> str:
 
 
 def _probability(p: float) -> str:
-    return "below 0.0001" if p < 0.0001 else f"{p:.2g}"
+    return "<0.0001" if p < 0.0001 else f"{p:.2g}"
+
+
+def _percent(confidence: float) -> str:
+    return f"{100 * confidence:.4g}%"
 
 
 def _count(number: int, what: str) -> str:

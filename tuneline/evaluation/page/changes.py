@@ -21,6 +21,7 @@ article header b{float:right;font-weight:600;margin-left:12px}
 article .q{white-space:pre-wrap;margin:0 0 10px;overflow:auto;max-height:220px;overflow-wrap:anywhere}
 .answers{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,250px),1fr));gap:10px 14px}
 .answers div{border-top:3px solid var(--line);padding-top:4px;min-width:0}
+.answers .wide{grid-column:1/-1;border-top:0;padding:0}
 .answers h5{margin:0 0 3px;font-size:13px;font-weight:400;color:var(--soft)}.answers h5 b{float:right}
 .answers pre{margin:0;max-height:260px;overflow:auto}
 mark{color:inherit;background:color-mix(in srgb,var(--wait) 28%,transparent);border-radius:2px}
@@ -96,12 +97,12 @@ class _Answers:
         answers = "".join(
             self._answer(subject, by_item[item.id], item) for subject, by_item in self.subjects if item.id in by_item
         )
-        reference = f"<div><h5>right answer</h5>{_text(item.reference)}</div>" if item.reference else ""
-        checks = "".join(f"<div><h5>must fulfil</h5>{_text(_check(check))}</div>" for check in item.checks)
+        reference = f'<div class="wide"><h5>right answer</h5>{_text(item.reference)}</div>' if item.reference else ""
+        checks = "".join(f'<div class="wide"><h5>must fulfil</h5>{_text(_check(check))}</div>' for check in item.checks)
         return (
             f'<article><header><b class="{colour}">{escape(shown)}</b>{escape(item.source)} · {escape(item.id)}'
             "</header>"
-            f'{_question(item)}<div class="answers">{answers}{reference}{checks}</div></article>'
+            f'{_question(item)}<div class="answers">{reference}{checks}{answers}</div></article>'
         )
 
     def _answer(self, subject: SubjectResult, result: ItemResult, item: EvaluationItem) -> str:

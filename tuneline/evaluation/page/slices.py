@@ -11,9 +11,9 @@ from tuneline.evaluation.scale import Scale, scale_of
 from tuneline.evaluation.slices import Kind, Slice, slices
 
 STYLE = """<style>
-.slices{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,460px),1fr));gap:4px 28px;align-items:start}
-.slices h4{margin:10px 0 2px;font-size:14px}.slices td,.slices th{padding:3px 8px;font-size:13px}
-.slices td:first-child{overflow-wrap:anywhere;min-width:110px}
+.slices{columns:2 400px;column-gap:32px}.slices>div{break-inside:avoid;padding-bottom:14px}
+.slices h4{margin:6px 0 2px;font-size:14px}.slices td,.slices th{padding:3px 6px;font-size:13px}
+.slices td:first-child{overflow-wrap:anywhere;min-width:120px;width:45%}.slices .number{white-space:nowrap}
 </style>"""
 _TITLE: dict[Kind, str] = {
     "source": "By source, worst first",
