@@ -12,14 +12,16 @@ from tuneline.evaluation.slices import Kind, Slice, slices
 
 STYLE = """<style>
 .slices{columns:2 400px;column-gap:32px}.slices>div{break-inside:avoid;padding-bottom:14px}
-.slices h4{margin:6px 0 2px;font-size:14px}.slices td,.slices th{padding:3px 6px;font-size:13px}
-.slices td:first-child{overflow-wrap:anywhere;min-width:120px;width:45%}.slices .number{white-space:nowrap}
+.slices h4{margin:0 0 2px;font-size:14px}.slices td,.slices th{padding:3px 6px;font-size:13px}
+.slices td:first-child{overflow-wrap:break-word;min-width:120px;width:40%}.slices .number{white-space:nowrap}
 </style>"""
 _TITLE: dict[Kind, str] = {
     "source": "By source, worst first",
     "length": "By length of the question",
     "intent": "By first word, worst first",
 }
+# The columns that matter most stand first: on a telephone the others are beyond the edge.
+_ROLES: tuple[Role, ...] = ("candidate", "champion", "base")
 _SHOWN, _UNFOLDED = 18, 200  # rows of a table; the whole report is kept as JSON
 
 
@@ -39,7 +41,7 @@ def _table(kind: Kind, parts: Sequence[Slice], metric: str) -> str:
     scale = scale_of(metric)
     roles: list[Role] = [role for role in _ROLES if any(role in part.means for part in parts)]
     verb = " won, %" if metric == PREFERENCE else ""
-    header = ["", "questions", *(f"{role}{verb}" for role in roles), "better by"]
+    header = ["", "better by", *(f"{role}{verb}" for role in roles), "questions"]
     head = "".join(f'<th class="number">{escape(name)}</th>' if name else "<th></th>" for name in header)
     rows = [_row(part, roles, scale) for part in parts]
 
@@ -56,14 +58,11 @@ def _table(kind: Kind, parts: Sequence[Slice], metric: str) -> str:
     return f"<div><h4>{_TITLE[kind]}</h4>{whole(rows[:_SHOWN])}{rest}</div>"
 
 
-_ROLES: tuple[Role, ...] = ("base", "champion", "candidate")
-
-
 def _row(part: Slice, roles: Sequence[Role], scale: Scale) -> str:
     sign = part.difference or 0.0
     colour = " good" if sign > 0 else " bad" if sign < 0 else ""
     means = "".join(f'<td class="number">{scale.value(part.means.get(role))}</td>' for role in roles)
     return (
-        f'<tr><td>{escape(part.name)}</td><td class="number">{part.items:,}</td>{means}'
-        f'<td class="number{colour}">{escape(scale.difference(part.difference))}</td></tr>'
+        f'<tr><td>{escape(part.name)}</td><td class="number{colour}">{escape(scale.difference(part.difference))}</td>'
+        f'{means}<td class="number">{part.items:,}</td></tr>'
     )
