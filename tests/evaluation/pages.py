@@ -17,7 +17,7 @@ from tuneline.evaluation.report import (
 )
 from tuneline.gate.verdict import Comparison, Rule, Verdict
 
-VOID = {"meta", "br", "img", "line", "rect", "circle"}
+VOID = {"meta", "br", "img"}  # what HTML itself never closes
 
 
 class Page(HTMLParser):

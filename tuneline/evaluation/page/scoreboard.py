@@ -86,7 +86,7 @@ def _shares(suite: SuiteReport, judged: Preferences) -> str:
     shares = {"good": won, "line": 1 - won - lost, "bad": lost}
     opponent = suite.subject(judged.opponent)
     missing = len(judged.values) - len(usable)
-    unusable = f" On {missing:,} questions it gave no usable answer." if missing else ""
+    unusable = f" No usable answer on {missing:,} of {len(judged.values):,} questions." if missing else ""
     bar = "".join(f'<i style="width:{100 * share:.1f}%;background:var(--{c})"></i>' for c, share in shares.items())
     return (
         f"<p>Judged beside {escape(opponent.label if opponent else judged.opponent)}: won {won:.0%}, tied "
