@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -138,6 +139,36 @@ def models(
     from cli.models import run_models
 
     run_models(config, stack, set_ or [], json_output=json_)
+
+
+@app.command(rich_help_panel="Look and ask")
+def report(
+    version: Annotated[
+        str | None, typer.Argument(help="Which version, as `models` lists it. Default: the newest.", show_default=False)
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="VERSION", help="Compare with this version instead, on what both were asked."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write the page here. Default: reports/ in tuneline's home."
+        ),
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Show what a version was asked, what it answered, and why the gate decided as it did.
+
+    Writes one HTML page: the verdict, the differences with their intervals, the scores of every suite, the answers
+    side by side with the worst regressions first, and where it got better or worse by source, length and first word.
+    """
+    from cli.report import run_report
+
+    run_report(version, against, output, config, stack, set_ or [], open_=open_)
 
 
 @app.command(rich_help_panel="Look and ask")
