@@ -12,6 +12,7 @@ from tuneline.config import Config, FileSource, Source, evaluation_files
 from tuneline.release.files import fingerprint
 
 _ROOMS = ("data", "prompts", "training", "evaluation", "gate")
+_LICENCES: Any = {"suites": {"__all__": {"sources": {"__all__": {"license"}}}}}
 
 
 def training_code() -> str:
@@ -26,11 +27,12 @@ def training_code() -> str:
 def training_key(config: Config) -> str:
     """Fingerprint of all that a judged version depends on: config, data, base model and code.
 
-    The champion is not part of it: the same candidate against another champion is the same candidate.
+    The champion is not part of it: the same candidate against another champion is the same candidate. Licences and
+    the model card's words are not either.
     """
     judged = {
         "questions": [_identity(source) for source in config.data.evaluation.sources or ()],
-        "evaluation": config.evaluation.model_dump(mode="json"),
+        "evaluation": config.evaluation.model_dump(mode="json", exclude=_LICENCES),
         "gate": config.gate.model_dump(mode="json"),
         "serving": config.serving.engine().model_dump(mode="json"),
     }
@@ -42,7 +44,7 @@ def training_key(config: Config) -> str:
 
 
 def _identity(source: Source) -> dict[str, Any]:
-    identity = source.model_dump(mode="json")
+    identity = source.model_dump(mode="json", exclude={"license"})
     if isinstance(source, FileSource):
         identity["path"] = _content(Path(source.path))
     return identity
