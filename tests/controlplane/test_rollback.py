@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.releases import prove, put_in_production, rollback
+from controlplane.releases import prove, put_in_production
+from controlplane.rollback import rollback
 from controlplane.storage import Storage
 from controlplane.versions import get_version
 from tests.controlplane.registered import MODEL, registered, stages
@@ -100,7 +101,7 @@ def test_a_rollback_killed_between_release_and_stage_is_not_run_backwards_by_the
     for adapter in "ab":
         deploy(adapter, storage)
     with monkeypatch.context() as patch:
-        patch.setattr("controlplane.releases.set_stage", lambda *_: None)  # as far as a killed process gets
+        patch.setattr("controlplane.follow.set_stage", lambda *_: None)  # as far as a killed process gets
         rollback(MODEL, storage, None, "version 2 is bad")
     assert stages() == {"1": "archived", "2": "production"}
 
