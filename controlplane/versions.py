@@ -163,7 +163,7 @@ def register(model: str, record_for: VersionRecord, artifacts: Sequence[UUID]) -
     version = Version(model=model, name=created.name, id=created.id, stage="none", record=record)
     registered = event(version, "registered", "none", record.sentence)
     write(version.id, registered)
-    log_metadata({RECORD: record.model_dump(mode="json")}, model_version_id=version.id)
+    log_metadata(metadata={RECORD: record.model_dump(mode="json")}, model_version_id=version.id)
     return version.model_copy(update={"events": (registered,)})
 
 
@@ -187,14 +187,16 @@ def set_stage(version: Version, to: Stage) -> None:
     Client().zen_store.update_model_version(version.id, ModelVersionUpdate(stage=ModelStages(to), force=True))
 
 
-def _versions(model: str, **filters: str) -> list[Version]:
-    found = (_version(model, response) for response in _responses(model, **filters))
+def _versions(model: str, name: str | None = None, stage: str | None = None) -> list[Version]:
+    found = (_version(model, response) for response in _responses(model, name, stage))
     return [version for version in found if version is not None]
 
 
-def _responses(model: str, **filters: str) -> list[ModelVersionResponse]:
-    # ZenML takes the name for the beginning of an id as well.
-    page = Client().list_model_versions(model=model, sort_by="asc:number", size=1000, hydrate=True, **filters)
+def _responses(model: str, name: str | None = None, stage: str | None = None) -> list[ModelVersionResponse]:
+    page = Client().list_model_versions(
+        model=model, name=name, stage=stage, sort_by="asc:number", size=1000, hydrate=True
+    )
+    # ZenML takes the model's name for the beginning of an id as well.
     return [response for response in page.items if response.model.name == model]
 
 
@@ -206,7 +208,7 @@ def _version(model: str, response: ModelVersionResponse) -> Version | None:
         model=model,
         name=response.name,
         id=response.id,
-        stage=response.stage or "none",  # type: ignore[arg-type]
+        stage=response.stage or "none",
         record=VersionRecord.model_validate(metadata[RECORD]),
         events=events_in(metadata),
     )
