@@ -183,6 +183,22 @@ def ui(
     run_ui(config, stack, set_ or [])
 
 
+@app.command(rich_help_panel="Look and ask")
+def card(
+    version: Annotated[str | None, typer.Argument(help="The version. Default: the newest.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write it there instead of printing it.")
+    ] = None,
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Show a version's model card as Markdown: data, licences, training, scores, limits."""
+    from cli.card import run_card
+
+    run_card(version, output, config, stack, set_ or [])
+
+
 @app.command(rich_help_panel="The machine room")
 def stop(
     config: ConfigOption = None,

@@ -62,6 +62,7 @@ def _example_question(report_id: object) -> str:
     from tuneline.evaluation.report import EvaluationReport
 
     report: EvaluationReport = Client().get_artifact_version(report_id).load()  # type: ignore[arg-type]
-    candidate = report.subject("candidate")
-    scores = [result.scores[report.primary] for result in candidate.results] if candidate else [0.0]
-    return report.items[scores.index(max(scores))].messages[-1].content
+    suite = report.lead
+    candidate = suite.subject("candidate")
+    scores = [result.scores.get(suite.primary, 0.0) for result in candidate.results] if candidate else [0.0]
+    return suite.items[scores.index(max(scores))].messages[-1].content

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from tuneline import paths
-from tuneline.config import Config, HubSource
+from tuneline.config import Config, HubSource, QuestionsSuite
 from tuneline.errors import UserError
 
 # Prints the engine's and BentoML's versions; nothing if one of them is not there.
@@ -32,10 +32,12 @@ def check_data(config: Config) -> None:
         UserError: a file is broken, of no known format, or the sets share a question.
     """
     from tuneline.data.load import load_sets
+    from tuneline.evaluation.suites.items import load_suites
 
-    sources = (*config.data.sources, *(config.data.evaluation.sources or ()))
+    questions = (s for suite in config.evaluation.suites if isinstance(suite, QuestionsSuite) for s in suite.sources)
+    sources = (*config.data.sources, *(config.data.evaluation.sources or ()), *questions)
     if not any(isinstance(source, HubSource) for source in sources):  # the hub is reached where the run happens
-        load_sets(config.data)
+        load_suites(config.evaluation, config.data, *load_sets(config.data))
 
 
 def check_endpoint(config: Config) -> None:

@@ -37,6 +37,7 @@ class VersionRecord(BaseModel):
         verdict: artifact version of the verdict, rule by rule. None in versions made before it was kept.
         training_set: artifact version of what was trained on.
         evaluation_set: artifact version of the held-out questions.
+        card: artifact version of the model card. None in versions made before there was one.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)  # a newer tuneline may have written more
@@ -52,6 +53,7 @@ class VersionRecord(BaseModel):
     verdict: UUID | None = None
     training_set: UUID | None = None
     evaluation_set: UUID | None = None
+    card: UUID | None = None
 
 
 class Version(BaseModel):

@@ -5,9 +5,12 @@ from typing import Annotated
 from zenml import step
 
 from materializers.chat_dataset import ChatDatasetMaterializer
-from tuneline.config import DataConfig
+from materializers.questions import QuestionsMaterializer
+from tuneline.config import DataConfig, EvaluationConfig
 from tuneline.data.dataset import ChatDataset
 from tuneline.data.load import load_sets
+from tuneline.evaluation.questions import Questions
+from tuneline.evaluation.suites.items import load_suites
 
 
 # Never cached: a file may have changed under the same path. What follows is cached by content.
@@ -16,11 +19,17 @@ from tuneline.data.load import load_sets
     output_materializers={
         "training_set": ChatDatasetMaterializer,
         "evaluation_set": ChatDatasetMaterializer,
+        "questions": QuestionsMaterializer,
     },
 )
 def load_data(
-    data: DataConfig,
-) -> tuple[Annotated[ChatDataset, "training_set"], Annotated[ChatDataset, "evaluation_set"]]:
-    """Read every source, convert it to chat records, and keep training and evaluation apart."""
+    data: DataConfig, evaluation: EvaluationConfig
+) -> tuple[
+    Annotated[ChatDataset, "training_set"],
+    Annotated[ChatDataset, "evaluation_set"],
+    Annotated[Questions, "questions"],
+]:
+    """Read every source, convert it to chat records, and keep what is trained on and what is asked apart."""
     training_set, evaluation_set = load_sets(data)
-    return training_set, evaluation_set  # ZenML counts outputs by this literal tuple
+    questions = Questions(suites=load_suites(evaluation, data, training_set, evaluation_set))
+    return training_set, evaluation_set, questions  # ZenML counts outputs by this literal tuple

@@ -10,9 +10,9 @@ from zenml import get_step_context, log_metadata, step
 from controlplane.releases import in_production
 from materializers.evaluation_report import EvaluationReportMaterializer
 from materializers.folder import download
-from tuneline.config import EvaluationConfig, ModelConfig, ServingConfig
-from tuneline.data.dataset import ChatDataset
+from tuneline.config import EvaluationConfig, GateConfig, ModelConfig, ServingConfig
 from tuneline.evaluation.evaluate_model import AdapterSubject, evaluate
+from tuneline.evaluation.questions import Questions
 from tuneline.evaluation.report import EvaluationReport
 from tuneline.prompts import PromptTemplate
 from tuneline.training.adapter import LoraAdapter
@@ -26,14 +26,15 @@ from tuneline.training.adapter import LoraAdapter
 )
 def evaluate_candidate(
     adapter: LoraAdapter,
-    evaluation_set: ChatDataset,
+    questions: Questions,
     name: str,
     model: ModelConfig,
     evaluation: EvaluationConfig,
+    gate: GateConfig,
     serving: ServingConfig,
     prompt: PromptTemplate,
 ) -> Annotated[EvaluationReport, "evaluation_report"]:
-    """Answer every item with the base model, the champion (if there is one) and the candidate; score all of them."""
+    """Put every suite to the base model, the champion (if there is one) and the candidate; score all of them."""
     champion = in_production(name)
     with tempfile.TemporaryDirectory() as scratch:
         folders = Path(scratch)
@@ -45,13 +46,18 @@ def evaluate_candidate(
         report = evaluate(
             model,
             evaluation,
+            gate,
             serving,
-            evaluation_set.records,
+            questions.suites,
             candidate=AdapterSubject("candidate", adapter.folder, "candidate", adapter.sha256, prompt),
             champion=subject,
             on_progress=_report,
         )
-    scores = {f"{role}.{metric}": score for role, means in report.means().items() for metric, score in means.items()}
+    scores = {
+        f"{subject.role}/{metric}": score
+        for subject in report.lead.subjects
+        for metric, score in report.scores(subject.role).items()
+    }
     mlflow.log_metrics(scores)
     mlflow.log_dict(report.model_dump(mode="json"), "evaluation/report.json")
     log_metadata(scores, artifact_name="evaluation_report", infer_artifact=True)

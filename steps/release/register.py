@@ -7,6 +7,7 @@ from zenml import get_step_context, step
 from controlplane.bases import base_ref
 from controlplane.storage import active_storage
 from controlplane.versions import VersionRecord, register, set_stage
+from tuneline.card import ModelCard
 from tuneline.config import ModelConfig, ServingConfig
 from tuneline.data.dataset import ChatDataset
 from tuneline.evaluation.report import EvaluationReport
@@ -23,6 +24,7 @@ def register_version(
     evaluation_set: ChatDataset,
     evaluation_report: EvaluationReport,
     verdict: Verdict,
+    model_card: ModelCard,
     name: str,
     model: ModelConfig,
     serving: ServingConfig,
@@ -50,6 +52,7 @@ def register_version(
         verdict=inputs["verdict"].id,
         training_set=inputs["training_set"].id,
         evaluation_set=inputs["evaluation_set"].id,
+        card=inputs["model_card"].id,
     )
     version = register(name, record, [artifact.id for artifact in inputs.values()])
     if verdict.outcome == "PASS":

@@ -25,6 +25,8 @@ Nothing = Callable[[], bool]
 
 TOO_EARLY = {
     ("ask", "hi"): ["endpoint 'devops-assistant' is not running", "`python run.py deploy`"],
+    ("card",): ["'devops-assistant' has no versions yet", "`python run.py train`"],
+    ("card", "7"): ["has no version '7' (versions: none yet)"],
     ("ask", "--key"): ["has no API key yet", "`python run.py deploy`"],
     ("deploy",): ["nothing to deploy: no version of 'devops-assistant'", "`python run.py train`"],
     ("promote", "7"): ["has no version '7' (versions: none yet)", "`python run.py models`"],

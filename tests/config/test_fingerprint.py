@@ -37,6 +37,9 @@ def test_what_decides_the_weights_changes_the_fingerprint(load: Load, override: 
         "data.max_quarantined_share=0.5",
         "prompt.name=renamed",
         "zenml.tags=[a]",
+        "model.license=mit",
+        "data.sources.0.license=cc-by-nc-4.0",
+        "card={intended_use: To try it., limits: [It is small.], license: mit, language: [en]}",
     ],
 )
 def test_what_does_not_leaves_it(load: Load, override: str) -> None:

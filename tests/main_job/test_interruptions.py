@@ -70,7 +70,7 @@ def test_a_run_that_is_stopped_in_any_stage_goes_on_when_it_is_started_again() -
         assert interrupt(world, "training: step", signal.SIGINT) == 130
         assert world.models() == {"endpoint": None, "versions": []}
 
-        assert interrupt(world, "evaluation: candidate", signal.SIGKILL) == -signal.SIGKILL
+        assert interrupt(world, "evaluation:", signal.SIGKILL) == -signal.SIGKILL
         assert world.models() == {"endpoint": None, "versions": []}
 
         assert interrupt(world, "registered:", signal.SIGKILL) == -signal.SIGKILL

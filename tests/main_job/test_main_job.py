@@ -5,10 +5,10 @@ The tests tell one story in order, because each stage costs minutes to reach.
 
 from __future__ import annotations
 
-import json
 import os
-import random
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -84,26 +84,33 @@ def test_a_candidate_that_learnt_nothing_is_stopped(tuneline: Tuneline) -> None:
     assert versions["1"]["stage"] == "production" and versions["1"]["traffic_percent"] == 100
 
 
-def test_a_candidate_trained_on_shuffled_answers_is_stopped(tuneline: Tuneline, tmp_path: Path) -> None:
-    records = list(generate_records(("kubectl", "helm", "docker", "git"), 4000, seed=11))
-    answers = [record.reference for record in records]
-    random.Random(5).shuffle(answers)
-    file = tmp_path / "shuffled.jsonl"
-    with file.open("w") as out:
-        for record, answer in zip(records, answers, strict=True):
-            out.write(json.dumps({"instruction": record.messages[0].content, "input": "", "output": answer}) + "\n")
-    finished = tuneline.run(
-        "train",
-        "--set",
-        f"data.sources=[{{type: file, path: {file}}}]",
-        "--set",
-        "training.max_steps=60",
-        "--set",
-        "training.epochs=null",
-    )
-    assert finished.returncode == 3, finished.stdout + finished.stderr
+# Registers the first version once more, with an adapter whose weights are all zero.
+_HOLLOW = """
+import sys, tempfile
+from pathlib import Path
+from safetensors.torch import load_file, save_file
+from controlplane.versions import get_version, register
+from materializers.folder import download, upload
+from tuneline.release.files import ADAPTER_FILES, fingerprint
+version = get_version("devops-assistant", "1")
+with tempfile.TemporaryDirectory() as folder:
+    download(version.record.adapter.uri, Path(folder))
+    weights = Path(folder, "adapter_model.safetensors")
+    save_file({name: tensor * 0 for name, tensor in load_file(weights).items()}, weights, {"format": "pt"})
+    uri = version.record.adapter.uri + "-hollow"
+    upload(Path(folder), uri)
+    ref = version.record.adapter.model_copy(update={"uri": uri, "sha256": fingerprint(Path(folder), ADAPTER_FILES)})
+register("devops-assistant", version.record.model_copy(update={"adapter": ref, "training_key": "hollow"}), [])
+"""
+
+
+def test_an_adapter_that_does_nothing_in_the_engine_gets_no_traffic(tuneline: Tuneline) -> None:
+    subprocess.run([sys.executable, "-c", _HOLLOW], cwd=paths.REPO, env=tuneline.env, check=True, capture_output=True)
+    finished = tuneline.run("promote", "3", "--reason", "trying it")
+    assert finished.returncode == 1, finished.stdout + finished.stderr
+    assert "the engine ignores the adapter" in " ".join((finished.stdout + finished.stderr).split())
     versions = tuneline.versions()
-    assert versions["3"]["verdict"] == "FAIL" and versions["3"]["stage"] == "none"
+    assert versions["3"]["stage"] == "none" and versions["3"]["traffic_percent"] == 0
     assert versions["1"]["stage"] == "production" and versions["1"]["traffic_percent"] == 100
 
 

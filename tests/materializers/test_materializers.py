@@ -106,8 +106,8 @@ def verdict(sentence: str | None = None) -> Verdict:
 def parity(difference: float = 0.0123) -> ParityReport:
     """A comparison of two golden prompts."""
     prompts = (
-        PromptParity(id=f"first {SCRIPT}", tokens=7, difference=0.00077, largest=0.0042, from_base=3.21),
-        PromptParity(id="second", tokens=11, difference=difference, largest=0.91, from_base=8.765),
+        PromptParity(id=f"first {SCRIPT}", tokens=7, difference=0.00077, largest=0.0042, from_base=3.21, moved=3.2),
+        PromptParity(id="second", tokens=11, difference=difference, largest=0.91, from_base=8.765, moved=8.7),
     )
     return ParityReport(model_version="3", tolerance=0.1, prompts=prompts)
 

@@ -56,12 +56,26 @@ def test_another_adapter_is_refused() -> None:
     assert "does not reproduce" in report.sentence
 
 
-def test_an_adapter_that_the_engine_ignores_is_refused_even_if_it_was_evaluated_as_nothing() -> None:
-    silent = [golden.model_copy(update={"logprobs": golden.base_logprobs}) for golden in GOLDEN]
-    report = check_parity(silent, _served((-5.0, -6.0)), model_version="2", tolerance=0.05)
-    assert report.largest_difference == 0
+def test_an_adapter_that_the_engine_ignores_is_refused() -> None:
+    report = check_parity(GOLDEN, _served((-5.0, -6.0)), model_version="2", tolerance=0.05)
     assert not report.passed
-    assert "ignores the adapter" in report.sentence
+    assert "the engine ignores the adapter" in report.sentence
+
+
+def test_a_weak_adapter_that_the_engine_ignores_is_refused_although_the_tolerance_would_allow_it() -> None:
+    weak = [golden.model_copy(update={"base_logprobs": (-0.13, -0.23)}) for golden in GOLDEN]
+    ignored = check_parity(weak, _served((-0.131, -0.229)), model_version="2", tolerance=0.25)
+    assert ignored.largest_difference < 0.25
+    assert not ignored.passed and "ignores the adapter" in ignored.sentence
+    assert check_parity(weak, _served((-0.101, -0.199)), model_version="2", tolerance=0.25).passed
+
+
+def test_an_adapter_that_does_nothing_is_refused_even_if_it_was_evaluated_as_nothing() -> None:
+    silent = [golden.model_copy(update={"logprobs": golden.base_logprobs}) for golden in GOLDEN]
+    report = check_parity(silent, _served((-5.01, -6.0)), model_version="2", tolerance=0.05)
+    assert report.largest_difference < 0.05
+    assert not report.passed
+    assert "its adapter does nothing" in report.sentence
 
 
 def test_no_golden_prompts_is_an_error_and_not_a_pass() -> None:

@@ -51,4 +51,7 @@ def test_a_step_is_trained_with_the_shipped_config(name: str, tmp_path: Path) ->
     assert any(float(w.abs().max()) > 0 for key, w in weights.items() if "lora_B" in key), "nothing was learnt"
     assert outcome.adapter.rank == shipped.training.r
     assert str(tmp_path) not in (outcome.adapter.folder / "adapter_config.json").read_text()
-    assert json.loads((outcome.adapter.folder / "training.json").read_text())["steps"] == 2
+    run = json.loads((outcome.adapter.folder / "training.json").read_text())
+    assert run["steps"] == 2
+    assert run["device"] and run["software"]["torch"] == torch.__version__
+    assert not (outcome.adapter.folder / "README.md").exists(), "the place of the model card is free"

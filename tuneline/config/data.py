@@ -41,6 +41,9 @@ class SyntheticSource(Section):
     split: Split = "train"
     """``eval`` uses names that ``train`` never does, so that answers must be worked out, not remembered."""
 
+    license: str | None = Field(default=None, min_length=1)
+    """Licence of the data, such as ``cc-by-4.0``. The model card shows it; it decides nothing."""
+
 
 class FileSource(Section):
     """A JSON or JSON Lines file of this machine."""
@@ -59,6 +62,9 @@ class FileSource(Section):
 
     limit: int | None = Field(default=None, gt=0)
     """Read at most this many records, from the start."""
+
+    license: str | None = Field(default=None, min_length=1)
+    """Licence of the data, such as ``cc-by-4.0``. The model card shows it; it decides nothing."""
 
 
 class HubSource(Section):
@@ -87,6 +93,9 @@ class HubSource(Section):
 
     limit: int | None = Field(default=None, gt=0)
     """Read at most this many records, from the start."""
+
+    license: str | None = Field(default=None, min_length=1)
+    """Licence of the data, such as ``cc-by-4.0``. The model card shows it; it decides nothing."""
 
 
 Source = Annotated[SyntheticSource | FileSource | HubSource, Field(discriminator="type")]

@@ -10,6 +10,7 @@ from typing import Any, Self
 import yaml
 from pydantic import Field, model_validator
 
+from tuneline.config.card import CardConfig
 from tuneline.config.checks import findings
 from tuneline.config.data import DataConfig, FileSource
 from tuneline.config.evaluation import EvaluationConfig
@@ -56,6 +57,9 @@ class Config(Section):
     monitoring: MonitoringConfig = MonitoringConfig()
     """What watches the endpoint."""
 
+    card: CardConfig = CardConfig()
+    """What the model card says beside the numbers."""
+
     zenml: ZenMLConfig = ZenMLConfig()
     """ZenML's run configuration."""
 
@@ -86,15 +90,17 @@ class Config(Section):
 
         Local files count by their content and not by where they lie, so a moved checkout has the same
         fingerprint and a changed file another one. Questions count only if they are taken out of the
-        training data.
+        training data, and licences not at all.
 
         Raises:
             FileNotFoundError: a local file of the config is not on this machine.
         """
-        model = self.model.model_dump(mode="json")
+        model = self.model.model_dump(mode="json", exclude={"license"})
         if self.model.is_local:
             model["base"] = fingerprint_files(Path(self.model.base))
-        data = [{**source.model_dump(mode="json"), **_content(source)} for source in self.data.sources]
+        data = [
+            {**source.model_dump(mode="json", exclude={"license"}), **_content(source)} for source in self.data.sources
+        ]
         decides = {
             "model": model,
             "data": data,

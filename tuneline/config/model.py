@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import Field
 
 from tuneline.config.section import Section
 
@@ -28,6 +30,13 @@ class ModelConfig(Section):
 
     trust_remote_code: bool = False
     """Run Python code that comes with the model. Only for models whose code you have read."""
+
+    license: str | None = Field(default=None, min_length=1)
+    """The base model's licence, such as ``apache-2.0``. The model card shows it; it decides nothing."""
+
+    def as_loaded(self) -> Self:
+        """The part that decides the weights. A cached step takes it, so that a corrected licence trains nothing."""
+        return self.model_copy(update={"license": None})
 
     @property
     def is_local(self) -> bool:

@@ -13,6 +13,9 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from tuneline.errors import TunelineError
+from tuneline.evaluation.engines.engine import Answer, Engine, Request
+from tuneline.evaluation.subjects import switched_to
+from tuneline.release.parity import GoldenPrompt
 
 
 @torch.inference_mode()
@@ -51,10 +54,56 @@ def token_logprobs(
     return values
 
 
-def largest_difference(a: Sequence[float], b: Sequence[float]) -> float:
-    """Largest absolute difference between two equally long lists.
+def golden_prompts(
+    model: PeftModel,
+    reference: Engine | None,
+    ids: Sequence[str],
+    prompts: Sequence[Sequence[int]],
+    answers: Sequence[Answer],
+    wanted: int,
+) -> tuple[tuple[GoldenPrompt, ...], int]:
+    """Log-probabilities of the candidate's own greedy answers, of items spread evenly over a suite.
+
+    Args:
+        model: with the candidate's adapter loaded.
+        reference: transformers, if another engine gave the answers: then the golden answers are its own.
+        ids: of the items.
+        prompts: token ids of the candidate's prompts, per item.
+        answers: the candidate's, per item.
+        wanted: how many to record, at most all.
+
+    Returns:
+        The golden prompts, and how many of their answers are the reference's to the token.
 
     Raises:
-        ValueError: they differ in length or are empty.
+        TunelineError: none could be recorded, or the model gave a number that is none.
     """
-    return max(abs(left - right) for left, right in zip(a, b, strict=True))
+    places = evenly(len(ids), wanted)
+    own = [answers[place] for place in places]
+    if reference is not None:
+        own = reference.answer([Request("candidate", tuple(prompts[place])) for place in places])
+    golden = []
+    for place, answer in zip(places, own, strict=True):
+        with switched_to(model, "candidate"):
+            candidate = token_logprobs(model, prompts[place], answer.ids)
+        with switched_to(model, "base"):
+            base = token_logprobs(model, prompts[place], answer.ids)
+        golden.append(
+            GoldenPrompt(
+                id=ids[place],
+                prompt_ids=tuple(prompts[place]),
+                completion_ids=answer.ids,
+                logprobs=tuple(candidate),
+                base_logprobs=tuple(base),
+            )
+        )
+    if not golden:
+        raise TunelineError("No golden prompt could be recorded, so the served model could not be checked.")
+    same = sum(answer.ids == answers[place].ids for place, answer in zip(places, own, strict=True))
+    return tuple(golden), same
+
+
+def evenly(total: int, wanted: int | None) -> list[int]:
+    """Places spread evenly over a set: at most ``wanted`` of ``total``, all without ``wanted``."""
+    count = total if wanted is None else min(wanted, total)
+    return [index * total // count for index in range(count)]

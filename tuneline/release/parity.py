@@ -18,7 +18,7 @@ from statistics import fmean
 
 from pydantic import BaseModel, ConfigDict
 
-# Nats per token. An adapter that moves no golden prompt by more than this might as well not be there.
+# Nats per token. An adapter that, evaluated, moved no golden prompt by more than this might as well not be there.
 SILENT = 1e-3
 
 
@@ -49,6 +49,7 @@ class PromptParity(BaseModel):
         difference: between evaluated and served, mean over the completion's tokens, nats.
         largest: the same of the one token that differs most.
         from_base: between served and the base model, mean over the tokens, nats.
+        moved: between evaluated and the base model, mean over the tokens, nats.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -58,6 +59,7 @@ class PromptParity(BaseModel):
     difference: float
     largest: float
     from_base: float
+    moved: float
 
 
 class ParityReport(BaseModel):
@@ -86,26 +88,39 @@ class ParityReport(BaseModel):
         return max(prompt.largest for prompt in self.prompts)
 
     @property
-    def largest_from_base(self) -> float:
-        """Between served and the base model, of the prompt that differs most, nats per token."""
-        return max(prompt.from_base for prompt in self.prompts)
+    def does_nothing(self) -> bool:
+        """Whether the adapter, as it was evaluated, is the base model."""
+        return max(prompt.moved for prompt in self.prompts) <= SILENT
+
+    @property
+    def is_ignored(self) -> bool:
+        """Whether what is served is nearer to the base model than to what was evaluated.
+
+        The tolerance alone would not see it of an adapter that moves less than that.
+        """
+        return sum(prompt.from_base for prompt in self.prompts) <= sum(prompt.difference for prompt in self.prompts)
 
     @property
     def passed(self) -> bool:
         """Whether what is served is what was evaluated."""
-        return self.largest_difference <= self.tolerance and self.largest_from_base > SILENT
+        return self.largest_difference <= self.tolerance and not self.does_nothing and not self.is_ignored
 
     @property
     def sentence(self) -> str:
         """The result in words."""
-        if self.largest_from_base <= SILENT:
-            return f"version {self.model_version} answers exactly like the base model: the engine ignores the adapter"
-        verb = "reproduces" if self.largest_difference <= self.tolerance else "does not reproduce"
-        return (
-            f"version {self.model_version} as served {verb} its evaluation: log-probabilities of {len(self.prompts)} "
-            f"golden prompts differ by at most {self.largest_difference:.4f} nats per token, {self.tolerance} allowed "
-            f"(largest of a single token: {self.largest_token_difference:.3f})"
+        if self.does_nothing:
+            return f"version {self.model_version} answers exactly like the base model: its adapter does nothing"
+        numbers = (
+            f"log-probabilities of {len(self.prompts)} golden prompts differ by at most {self.largest_difference:.4f} "
+            f"nats per token, {self.tolerance} allowed (largest of a single token: {self.largest_token_difference:.3f})"
         )
+        if self.is_ignored:
+            return (
+                f"version {self.model_version} as served answers like the base model: "
+                f"the engine ignores the adapter; {numbers}"
+            )
+        verb = "reproduces" if self.passed else "does not reproduce"
+        return f"version {self.model_version} as served {verb} its evaluation: {numbers}"
 
 
 def check_parity(
@@ -138,6 +153,7 @@ def check_parity(
                 difference=fmean(differences),
                 largest=max(differences),
                 from_base=fmean(abs(a - b) for a, b in zip(served, prompt.base_logprobs, strict=True)),
+                moved=fmean(abs(a - b) for a, b in zip(prompt.logprobs, prompt.base_logprobs, strict=True)),
             )
         )
     return ParityReport(model_version=model_version, tolerance=tolerance, prompts=tuple(results))

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from tuneline.training.exactness import packing_is_exact
 from tuneline.training.lora import add_lora
 from tuneline.training.packing import Sample, collate, one_per_row, pack_best_fit
 from tuneline.training.trainer import PackedTrainer, Progress, Rows, Watch
+from tuneline.version import tuneline_version
 
 if TYPE_CHECKING:
     from tuneline.config import ModelConfig, TrainingConfig
@@ -44,6 +46,8 @@ class TrainingRun:
         seconds: of the loop alone.
         tokens_per_second: useful tokens.
         peak_memory_gib: of the GPU, or of this process without one.
+        device: the GPU's name, or ``CPU``.
+        software: versions by name: tuneline and the libraries that decide the result.
     """
 
     steps: int
@@ -57,6 +61,8 @@ class TrainingRun:
     seconds: float
     tokens_per_second: float
     peak_memory_gib: float
+    device: str
+    software: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -148,6 +154,8 @@ def train_adapter(
         seconds=last.seconds,
         tokens_per_second=last.tokens_per_second,
         peak_memory_gib=_peak_memory_gib(),
+        device=torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
+        software={"tuneline": tuneline_version()} | {name: version(name) for name in ("torch", "transformers", "peft")},
     )
     adapter = _save(adapted, model, run, watch.history, output)
     return TrainingOutcome(adapter, run, tuple(watch.history))

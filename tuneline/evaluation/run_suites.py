@@ -1,0 +1,179 @@
+"""Each kind of suite to its report: the answers are there, or are got here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from peft import PeftModel
+from transformers import PreTrainedTokenizerBase
+
+from tuneline.config.metrics import metric_name
+from tuneline.config.suites import (
+    HeldoutSuite,
+    JudgeSuite,
+    LatencySuite,
+    LmEvalSuite,
+    PromptsSuite,
+    QuestionsSuite,
+    Suite,
+)
+from tuneline.evaluation.ask import Asked, Subject
+from tuneline.evaluation.engines.engine import Engine
+from tuneline.evaluation.engines.likelihood import reference_nll
+from tuneline.evaluation.golden import evenly
+from tuneline.evaluation.latency import timed
+from tuneline.evaluation.report import EvaluationItem, ItemResult, Role, SubjectResult, SuiteReport
+from tuneline.evaluation.scoring import scored, to_result
+from tuneline.evaluation.subjects import switched_to
+from tuneline.evaluation.suites.judge import judge
+
+if TYPE_CHECKING:
+    from tuneline.config import EvaluationConfig, GateConfig
+
+
+@dataclass(frozen=True)
+class Evaluators:
+    """All that a suite may need.
+
+    Attributes:
+        model: the base model with the adapters loaded.
+        tokenizer: its tokenizer.
+        reference: transformers on that model.
+        evaluation, gate: the config's sections.
+        subjects: who is judged: base, champion if there is one, candidate.
+        questions: the items of each suite that has some.
+        asked: their answers.
+        tell: told in words how far it is.
+    """
+
+    model: PeftModel
+    tokenizer: PreTrainedTokenizerBase
+    reference: Engine
+    evaluation: EvaluationConfig
+    gate: GateConfig
+    subjects: Sequence[Subject]
+    questions: Mapping[str, Sequence[EvaluationItem]]
+    asked: Asked
+    tell: Callable[[str], None]
+
+
+def run_suite(suite: Suite, e: Evaluators) -> SuiteReport:
+    """Bring one suite to its report.
+
+    Raises:
+        UserError: something that only the user can mend: a judge that cannot be reached, an unknown task.
+        TunelineError: something broke.
+    """
+    e.tell(f"suite {suite.name}")
+    if isinstance(suite, JudgeSuite):
+        return _judged(suite, e)
+    if isinstance(suite, LatencySuite):
+        return _timed(suite, e)
+    if isinstance(suite, LmEvalSuite):
+        return _lm_eval(suite, e)
+    return _answered(suite, e)
+
+
+def _answered(suite: HeldoutSuite | QuestionsSuite | PromptsSuite, e: Evaluators) -> SuiteReport:
+    metrics, items = e.evaluation.metrics_of(suite), e.questions[suite.name]
+    decides = e.gate.metric if isinstance(suite, HeldoutSuite) and e.gate.metric in metrics else None
+    results = []
+    for subject in e.subjects:
+        with switched_to(e.model, subject.role):
+            own = scored(
+                e.tokenizer,
+                subject,
+                items,
+                e.asked.prompts[suite.name, subject.role],
+                e.asked.of(suite.name, subject.role),
+                metrics,
+                lambda prompts, references: reference_nll(e.model, prompts, references, e.evaluation.batch_size),
+            )
+        results.append(_result(subject, own, e.asked.seconds_of(suite.name, subject.role)))
+    return SuiteReport(
+        primary=metric_name(suite.metric or decides or e.evaluation.metric_of(suite)),
+        metrics=tuple(map(metric_name, metrics)),
+        items=tuple(items),
+        subjects=tuple(results),
+        **_rule(suite, e),
+    )
+
+
+def _judged(suite: JudgeSuite, e: Evaluators) -> SuiteReport:
+    asked = e.questions[suite.questions]
+    places = evenly(len(asked), suite.limit)
+    items = [asked[place] for place in places]
+    results = [_result(subject, _unscored(suite.questions, places, items, subject, e), 0.0) for subject in e.subjects]
+    texts: dict[Role, list[str]] = {r.role: [answer.completion for answer in r.results] for r in results}
+    opponents: list[Role] = [subject.role for subject in e.subjects if subject.role != "candidate"]
+    preferences = tuple(
+        judge(items, texts["candidate"], texts[opponent], suite, opponent, on_progress=e.tell) for opponent in opponents
+    )
+    agreement = ", ".join(f"{found.agreement:.0%} beside the {found.opponent}" for found in preferences)
+    return SuiteReport(
+        primary="preference",
+        metrics=("preference",),
+        items=tuple(items),
+        subjects=tuple(results),
+        preferences=preferences,
+        note=f"{suite.model} was asked in both orders and came to the same result: {agreement}.",
+        **_rule(suite, e),
+    )
+
+
+def _timed(suite: LatencySuite, e: Evaluators) -> SuiteReport:
+    asked = e.questions[suite.questions]
+    places = evenly(len(asked), suite.limit)
+    items = [asked[place] for place in places]
+    prompts = {s.role: [e.asked.prompts[suite.questions, s.role][place] for place in places] for s in e.subjects}
+    times = timed(e.reference, prompts)
+    results = []
+    for subject in e.subjects:
+        own = tuple(
+            to_result(e.tokenizer, subject, item, prompt, answer, {"latency": seconds})
+            for item, prompt, (answer, seconds) in zip(items, prompts[subject.role], times[subject.role], strict=True)
+        )
+        results.append(_result(subject, own, sum(seconds for _, seconds in times[subject.role])))
+    return SuiteReport(
+        primary="latency",
+        metrics=("latency",),
+        items=tuple(items),
+        subjects=tuple(results),
+        note="Asked one by one and in turn, answered by transformers.",
+        **_rule(suite, e),
+    )
+
+
+def _unscored(
+    suite: str, places: Sequence[int], items: Sequence[EvaluationItem], subject: Subject, e: Evaluators
+) -> tuple[ItemResult, ...]:
+    answers, prompts = e.asked.of(suite, subject.role), e.asked.prompts[suite, subject.role]
+    return tuple(
+        to_result(e.tokenizer, subject, item, prompts[place], answers[place])
+        for place, item in zip(places, items, strict=True)
+    )
+
+
+def _result(subject: Subject, results: tuple[ItemResult, ...], seconds: float) -> SubjectResult:
+    return SubjectResult(
+        role=subject.role,
+        version=subject.version,
+        adapter_sha256=subject.sha256,
+        prompt=subject.prompt,
+        results=results,
+        seconds=seconds,
+    )
+
+
+def _rule(suite: Suite, e: Evaluators) -> dict[str, Any]:
+    """What the suite decides, as the config says or else as the gate does."""
+    gate = e.gate
+    return {
+        "name": suite.name,
+        "kind": suite.type,
+        "role": suite.role,
+        "min_difference": gate.min_difference if suite.min_difference is None else suite.min_difference,
+        "margin": gate.margin if suite.margin is None else suite.margin,
+    }
