@@ -29,10 +29,10 @@ def test_a_server_that_cannot_be_reached_is_named_with_what_to_do(tmp_path: Path
         text=True,
         check=False,
     )
-    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.returncode == 1
     assert ended.stderr.startswith(f"Error: the ZenML server at {NOBODY} cannot be reached: ")
     assert "zenml login" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert "Traceback" not in ended.stdout + ended.stderr
 
 
 def test_a_login_that_has_ended_says_how_to_log_in_again(zenml_client: object) -> None:
@@ -46,7 +46,6 @@ def test_a_login_that_has_ended_says_how_to_log_in_again(zenml_client: object) -
 
 def test_what_is_not_about_the_server_is_left_alone(zenml_client: object) -> None:
     assert explained(ValueError("a mistake of ours")) is None
-    try:
+    with pytest.raises(requests.RequestException) as elsewhere:
         requests.get(NOBODY, timeout=1)
-    except requests.RequestException as elsewhere:
-        assert explained(elsewhere) is None
+    assert explained(elsewhere.value) is None

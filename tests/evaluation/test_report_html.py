@@ -43,6 +43,13 @@ def test_a_verdict_stands_above_the_scores_with_its_forest_plot() -> None:
     assert "What was asked" not in Page(to_html(report)).text
 
 
+def test_means_that_the_gate_lowered_for_answers_that_were_cut_off_are_explained() -> None:
+    report = report_with(suite_of({"champion": [0.0], "candidate": [1.0]}))
+    explained = "The gate counted those of the candidate's answers that were cut off as wrong"
+    assert explained in Page(to_html(report, verdict_of(rule_of(comparison_of(), truncated=2)))).text
+    assert explained not in Page(to_html(report, verdict_of(rule_of(comparison_of())))).text
+
+
 def test_regressions_against_the_champion_come_worst_first_and_before_gains() -> None:
     html = to_html(report_with(suite_of({"base": [0] * 4, "champion": [0.9, 1, 0, 1], "candidate": [0.8, 0, 1, 1]})))
     assert "Worse than champion (version 3): 2" in html

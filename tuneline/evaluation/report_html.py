@@ -36,7 +36,8 @@ def to_html(
     blocks = "".join(scoreboard.block(suite, f"suite-{place}") for place, suite in enumerate(report.suites))
     details = "".join(_suite(suite, f"suite-{place}") for place, suite in enumerate(report.suites))
     styles = verdict_html.STYLE + _STYLE + scoreboard.STYLE + changes.STYLE + slices.STYLE
-    body = f"{styles}{top}<h2>Scores, points of 100 where no unit is named</h2>{_agreement(report)}{blocks}{details}"
+    scores = f"<h2>Scores, points of 100 where no unit is named</h2>{_agreement(report)}{_as_measured(verdict)}{blocks}"
+    body = styles + top + scores + details
     return page(title, _lead(report), body)
 
 
@@ -55,6 +56,16 @@ def _agreement(report: EvaluationReport) -> str:
         return ""
     kind = "hint" if report.agreement.agrees else "warning"
     return f'<p class="{kind}">{escape(report.agreement.sentence)}.</p>'
+
+
+def _as_measured(verdict: Verdict | None) -> str:
+    """Why a mean here may be above the one in the verdict's sentence."""
+    if verdict is None or not any(rule.truncated for rule in verdict.rules):
+        return ""
+    return (
+        '<p class="hint">These are the scores as they were measured. The gate counted '
+        "those of the candidate's answers that were cut off as wrong.</p>"
+    )
 
 
 def _suite(suite: SuiteReport, anchor: str) -> str:

@@ -19,7 +19,7 @@ STYLE = (
 .verdict .outcome small{font-size:16px;font-weight:400;color:var(--soft);margin-left:10px}
 .verdict p.why{color:var(--ink);margin:8px 0 0}.verdict p.why b{display:block;font-size:17px}
 .numbers td,.numbers th{font-size:13px;padding:5px 7px}.numbers td{white-space:nowrap}
-.numbers td:first-child{white-space:normal;min-width:110px}
+.numbers p{color:var(--soft);font-size:13px}.numbers td:first-child{white-space:normal;min-width:110px}
 .warning{border:1px solid var(--wait);border-radius:6px;padding:8px 14px;margin:0 0 14px}
 </style>"""
 )
@@ -74,9 +74,7 @@ def _numbers(rules: tuple[Rule, ...]) -> str:
         "Differences are turned so that plus is better. “Provable” is the smallest difference beyond what was asked "
         "for that so many questions would prove, “needed” how many questions would settle the difference as it is."
     )
-    return (
-        f'<div class="numbers">{table(header, rows, frozenset(range(2, len(header))))}</div><p class="lead">{note}</p>'
-    )
+    return f'<div class="numbers">{table(header, rows, frozenset(range(2, len(header))))}<p>{note}</p></div>'
 
 
 def _row(rule: Rule, c: Comparison, *, with_level: bool) -> list[str]:

@@ -13,7 +13,7 @@ from tuneline.evaluation.scale import scale_of
 STYLE = """<style>
 .suite{border:1px solid var(--line);border-radius:8px;padding:10px 16px 14px;margin:0 0 14px;break-inside:avoid}
 .suite h3{font-size:15px;margin:0 0 6px}.suite h3 small,.tag{font-weight:400;color:var(--soft);font-size:13px}
-.suite p{margin:4px 0;font-size:13px;color:var(--soft)}.suite td{white-space:nowrap}
+.suite p{margin:4px 0;font-size:13px;color:var(--soft)}.suite td{white-space:nowrap}.suite th{vertical-align:bottom}
 .suite table{width:auto;min-width:55%}.suite tr:last-child td{border-bottom:0}.suite tr.candidate td{font-weight:600}
 .tag{border:1px solid var(--line);border-radius:9px;padding:1px 8px;margin:0 6px;display:inline-block}
 .meter{display:inline-block;width:90px;height:10px;margin-left:10px;border-radius:2px;background:var(--line)}
