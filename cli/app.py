@@ -12,6 +12,7 @@ from cli.options import ConfigOption, NoCacheOption, SetOption, StackOption
 from cli.screen import complain
 from cli.stack import stack_app
 from cli.workplace import quiet
+from cli.zenml_errors import explained
 from tuneline.errors import TunelineError
 
 INTERRUPTED = 130  # what typer makes of Ctrl-C
@@ -88,26 +89,46 @@ def deploy(
 @app.command(rich_help_panel="From data to production")
 def promote(
     version: Annotated[str, typer.Argument(help="The version that is to answer, as `models` lists it.")],
-    reason: Annotated[str, typer.Option(help="Why; it is written into the release.")] = "promoted by hand",
+    reason: Annotated[
+        str | None,
+        typer.Option(
+            help="Why; it is written into the release and the version's history. Required where the config says "
+            "gate.approval: by_hand.",
+            show_default=False,
+        ),
+    ] = None,
+    override: Annotated[
+        str | None,
+        typer.Option(
+            help="Why a version that did not pass the gate gets the traffic all the same. Shown with it for ever.",
+            show_default=False,
+        ),
+    ] = None,
     config: ConfigOption = None,
     stack: StackOption = None,
     set_: SetOption = None,
 ) -> None:
-    """Put a version that passed the gate into production: proof, stage and traffic together."""
+    """Put a version into production: proof, stage and traffic together.
+
+    One that passed the gate goes with a --reason, one that did not only with an --override; parity is proven for both.
+    Of two who promote at once one wins, the other is told and has changed nothing.
+    """
     from cli.promote import run_promote
 
-    run_promote(version, reason, config, stack, set_ or [])
+    run_promote(version, reason, override, config, stack, set_ or [])
 
 
 @app.command(rich_help_panel="From data to production")
 def rollback(
-    to: Annotated[str | None, typer.Option(help="The version to go back to. Default: the one before.")] = None,
-    reason: Annotated[str, typer.Option(help="Why; it is written into the release.")] = "rolled back by hand",
+    to: Annotated[str | None, typer.Option(help="Any earlier version. Default: the one before.")] = None,
+    reason: Annotated[
+        str, typer.Option(help="Why; it is written into the release and the version's history.")
+    ] = "rolled back by hand",
     config: ConfigOption = None,
     stack: StackOption = None,
     set_: SetOption = None,
 ) -> None:
-    """Send traffic and the production stage back to a version that had them before."""
+    """Send traffic and the production stage back to a version that had them before, within a second."""
     from cli.promote import run_rollback
 
     run_rollback(to, reason, config, stack, set_ or [])
@@ -130,15 +151,48 @@ def ask(
 
 @app.command(rich_help_panel="Look and ask")
 def models(
+    version: Annotated[
+        str | None, typer.Argument(help="Show all about this one: scores, data, who moved it when and why.")
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
     config: ConfigOption = None,
     stack: StackOption = None,
     set_: SetOption = None,
 ) -> None:
-    """Show all versions: stage, verdict, scores, share of traffic."""
+    """Show all versions: stage, verdict, scores, share of traffic. With a version: its record and its history."""
     from cli.models import run_models
 
-    run_models(config, stack, set_ or [], json_output=json_)
+    run_models(version, config, stack, set_ or [], json_output=json_)
+
+
+@app.command(rich_help_panel="Look and ask")
+def report(
+    version: Annotated[
+        str | None, typer.Argument(help="Which version, as `models` lists it. Default: the newest.", show_default=False)
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="VERSION", help="Compare with this version instead, on what both were asked."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write the page here. Default: reports/ in tuneline's home."
+        ),
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Show what a version was asked, what it answered, and why the gate decided as it did.
+
+    Writes one HTML page: the verdict, the differences with their intervals, the scores of every suite, the answers
+    side by side with the worst regressions first, and where it got better or worse by source, length and first word.
+    """
+    from cli.report import run_report
+
+    run_report(version, against, output, config, stack, set_ or [], open_=open_)
 
 
 @app.command(rich_help_panel="Look and ask")
@@ -237,6 +291,12 @@ def main() -> None:
         hint = "Is it there, and may you write to it? TUNELINE_HOME and ZENML_CONFIG_PATH say where files are kept."
         complain(TunelineError(f"{error.filename}: {error.strerror}", hint=hint))
         sys.exit(TunelineError.exit_code)
+    except Exception as error:
+        unreachable = explained(error)
+        if unreachable is None:
+            raise
+        complain(unreachable)
+        sys.exit(unreachable.exit_code)
     except SystemExit as end:
         if end.code == INTERRUPTED:
             complain(TunelineError("interrupted", hint="Nothing is half-done: run the same command again, it goes on."))

@@ -16,49 +16,70 @@ def run_deploy(path: Path | None, stack: str | None, overrides: list[str], *, no
     config = checked_config(path, overrides)
     use_stack(stack)
     url = deployed(config, prove_again=no_cache)
+    if url is None:
+        return
     say(f"Endpoint: [bold]{url}/v1[/bold], model name [bold]{config.name}[/bold]")
     say('Next: [bold]python run.py ask "list the pods in namespace web"[/bold]')
 
 
-def deployed(config: Config, *, prove_again: bool = False) -> str:
+def deployed(config: Config, *, prove_again: bool = False) -> str | None:
     """Put the staged version into production, or bring up what is there already.
 
     Returns:
-        The endpoint's address.
+        The endpoint's address; None if the staged version waits for its approval and there is no other one.
 
     Raises:
         UserError: there is neither a staged version nor one in production.
     """
     from controlplane.endpoint import make_live
+    from controlplane.follow import settle
     from controlplane.storage import active_storage
     from controlplane.versions import at_stage
 
-    staged = at_stage(config.name, "staging")
     storage = active_storage()
-    if staged is not None:
+    settle(config.name, storage)  # an interrupted command may have left the stage behind
+    staged = at_stage(config.name, "staging")
+    waits = staged is not None and config.gate.approval == "by_hand"
+    if staged is not None and waits:
+        say_that_it_waits(staged.name)
+    elif staged is not None:
         release_version(config, staged.name, f"passed the gate: {staged.record.sentence}")
     elif prove_again and (champion := at_stage(config.name, "production")) is not None:
         release_version(config, champion.name, "proven again by hand")
     current = storage.releases(config.name).current()
     if current is None or current.routes.production is None:
+        if waits:
+            return None
         raise UserError(
             f"there is nothing to deploy: no version of {config.name!r} is at stage staging or production",
             hint=f"`python run.py train` makes one; `python run.py models` shows what {config.name!r} has.",
         )
     check_endpoint(config)
     client, started = make_live(config.name, storage, current.sequence, config.serving.start_timeout)
-    if staged is None:
+    if staged is None or waits:
         version = current.adapters[current.routes.production].model_version
         say(f"Version {version} is in production, and {'its endpoint was started' if started else 'live'}.")
     return client.url
 
 
-def release_version(config: Config, version: str, reason: str) -> None:
-    """Run the deployment pipeline for one version, unless it could not end well: it writes a release first."""
+def say_that_it_waits(version: str) -> None:
+    """Say who goes on: a person, with a reason."""
+    say(f"Version {version} passed the gate, is staged and waits for approval (gate.approval is by_hand).")
+    say(f"Look at it: [bold]python run.py models {version}[/bold]")
+    say(f'Approve it: [bold]python run.py promote {version} --reason "…"[/bold]')
+
+
+def release_version(config: Config, version: str, reason: str, override: str = "") -> None:
+    """Run the deployment pipeline for one version, unless it could not end well: it writes a release first.
+
+    Args:
+        override: why a version that did not pass the gate is released all the same; empty if it did.
+    """
     check_endpoint(config)
     from pipelines.deployment import deployment_pipeline
 
-    deployment_pipeline(config.name, version, reason, config.serving.start_timeout, config.serving.parity_tolerance)
+    serving = config.serving
+    deployment_pipeline(config.name, version, reason, serving.start_timeout, serving.parity_tolerance, override)
 
 
 def run_stop(path: Path | None, stack: str | None, overrides: list[str]) -> None:

@@ -22,7 +22,7 @@ def run_main_job(path: Path | None, stack: str | None, overrides: list[str], *, 
     base = Path(config.model.base).name if config.model.is_local else config.model.base
     say(f"[bold]{config.name}[/bold]: LoRA on {base}, stack {active}")
     from cli.ask import answer_streamed
-    from cli.deploy import deployed
+    from cli.deploy import deployed, say_that_it_waits
     from cli.scoreboard import scoreboard
     from cli.train import refuse, trained_version
     from cli.ui import addresses
@@ -31,8 +31,12 @@ def run_main_job(path: Path | None, stack: str | None, overrides: list[str], *, 
     from controlplane.versions import list_versions
 
     version = trained_version(config, no_cache=no_cache)
-    if version.record.outcome != "PASS":
+    if version.record.outcome != "PASS" and version.stage != "production":  # it is there by override
         refuse(version.record.outcome, version.record.sentence)
+    if config.gate.approval == "by_hand" and version.stage == "staging":
+        console.print(scoreboard(config.name, [version]))
+        say_that_it_waits(version.name)
+        return
     deployed(config)
     console.print()
     endpoint = connect(config.name)

@@ -1,51 +1,76 @@
-"""``run.py models``: versions, stages, verdicts, scores and who gets the traffic."""
+"""``run.py models``: versions, stages, verdicts, scores and who gets the traffic; or all about one version."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cli.screen import console, say
+from rich.markup import escape
+
+from cli.screen import complain_softly, console, say
 from cli.workplace import checked_config, use_stack
 
+if TYPE_CHECKING:
+    from controlplane.versions import Version
 
-def run_models(path: Path | None, stack: str | None, overrides: list[str], *, json_output: bool) -> None:
-    """Show the versions of the config's model."""
+
+def run_models(
+    name: str | None, path: Path | None, stack: str | None, overrides: list[str], *, json_output: bool
+) -> None:
+    """Show the versions of the config's model, or one of them."""
     config = checked_config(path, overrides)
     use_stack(stack)
-    from cli.scoreboard import scoreboard
+    from cli.scoreboard import scoreboard, version_page
     from controlplane.endpoint import connect, find_endpoint
+    from controlplane.registry import behind, follow_stages
     from controlplane.storage import active_storage
-    from controlplane.versions import list_versions
+    from controlplane.versions import get_version, list_versions
 
+    found = get_version(config.name, name) if name is not None else None
     versions = list_versions(config.name)
     current = active_storage().releases(config.name).current()
-    traffic = current.traffic() if current else {}
     live = find_endpoint(config.name)
+    traffic = current.traffic() if current and live else {}
     endpoint: dict[str, Any] | None = None
     if live is not None:
         readiness = connect(config.name).readiness()
         endpoint = {"url": live.url, "ready": readiness["ready"], "release": readiness.get("release")}
+    if behind(versions) and (warning := follow_stages(config.name)):
+        complain_softly(warning)
     if json_output:
-        rows = [
-            {
-                "version": version.name,
-                "stage": version.stage,
-                "verdict": version.record.outcome,
-                "scores": version.record.scores,
-                "traffic_percent": traffic.get(version.name, 0.0) if endpoint else 0.0,
+        if found is not None:
+            document = _row(found, traffic) | {
+                "record": found.record.model_dump(mode="json"),
+                "history": [entry.model_dump(mode="json") for entry in found.events],
             }
-            for version in versions
-        ]
-        print(json.dumps({"endpoint": endpoint, "versions": rows}, indent=2))
+        else:
+            document = {"endpoint": endpoint, "versions": [_row(version, traffic) for version in versions]}
+        print(json.dumps(document, indent=2))
+        return
+    if found is not None:
+        console.print(version_page(found, traffic.get(found.name)))
         return
     if not versions:
         say(f"{config.name!r} has no versions yet. Next: [bold]python run.py train[/bold]")
         return
-    console.print(scoreboard(config.name, versions, traffic if endpoint else {}))
+    console.print(scoreboard(config.name, versions, traffic))
+    for version in versions:
+        if version.override is not None:
+            say(f"[red]Version {version.name} is there by override:[/red] {escape(version.override.override or '')}")
     if endpoint is None:
         say("The endpoint is not running. [bold]python run.py deploy[/bold] starts it.")
     else:
         state = "ready" if endpoint["ready"] else "not ready"
         say(f"Endpoint: [bold]{endpoint['url']}/v1[/bold], {state}, release {endpoint['release']}")
+
+
+def _row(version: Version, traffic: dict[str, float]) -> dict[str, Any]:
+    return {
+        "version": version.name,
+        "stage": version.stage,
+        "verdict": version.record.outcome,
+        "override": version.override.override if version.override else None,
+        "scores": version.record.scores,
+        "traffic_percent": traffic.get(version.name, 0.0),
+    }

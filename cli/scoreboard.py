@@ -1,10 +1,12 @@
-"""Versions as a table."""
+"""Versions as a table, and one version on a page."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from controlplane.versions import Version
 
@@ -20,11 +22,57 @@ def scoreboard(model: str, versions: Sequence[Version], traffic: Mapping[str, fl
     for column in (*metrics, *(["traffic"] if traffic is not None else [])):
         table.add_column(column.replace("_", " "), justify="right")
     for version in versions:
-        outcome = version.record.outcome
-        row = [version.name, version.stage, f"[{_OUTCOME[outcome]}]{outcome}[/]"]
+        row: list[RenderableType] = [version.name, version.stage, verdict_of(version)]
         row += [f"{version.record.scores[m]:.1%}" if m in version.record.scores else "" for m in metrics]
         if traffic is not None:
             share = traffic.get(version.name)
             row.append(f"{share:.0f} %" if share is not None else "")
         table.add_row(*row)
     return table
+
+
+def verdict_of(version: Version) -> Text:
+    """The gate's outcome; a version that got past it is marked for ever."""
+    outcome = version.record.outcome
+    text = Text(outcome, style=_OUTCOME[outcome])
+    return text if version.override is None else text.append(", overridden", style="bold red")
+
+
+def version_page(version: Version, traffic: float | None) -> Group:
+    """All that is known about one version: verdict, scores, data, prompt, and who moved it when and why.
+
+    Args:
+        traffic: its percent of the traffic, None if it has none or the endpoint is not running.
+    """
+    record, prompt = version.record, version.record.adapter.prompt
+    facts = Table(title=f"{version.model}, version {version.name}", title_justify="left", show_header=False)
+    share = f", {traffic:.0f} % of the traffic" if traffic else ""
+    facts.add_row("stage", Text(f"{version.stage}{share}"))
+    facts.add_row("verdict", Text.assemble(verdict_of(version), f"  {record.sentence}"))
+    if (override := version.override) is not None:
+        said = f"{override.override} ({override.who}, {override.when:%Y-%m-%d %H:%M} UTC)"
+        facts.add_row("override", Text(said, style="bold red"))
+    facts.add_row("scores", Text("  ".join(f"{name} {score:.3f}" for name, score in sorted(record.scores.items()))))
+    facts.add_row("prompt", Text(prompt.name))
+    facts.add_row("base model", Text(record.base.model))
+    facts.add_row("adapter", Text(f"{record.adapter.uri}\nsha256 {record.adapter.sha256}, rank {record.adapter.rank}"))
+    facts.add_row("made from", Text(f"training key {record.training_key}"))
+    for name in ("training_set", "evaluation_set", "report", "verdict"):
+        if (artifact := getattr(record, name)) is not None:
+            facts.add_row(name.replace("_", " "), Text(f"ZenML artifact version {artifact}"))
+    moves = Table(title="What happened to it", title_justify="left")
+    for column in ("when (UTC)", "what", "stage", "who", "release", "why"):
+        moves.add_column(column)
+    for entry in version.events:
+        step = f"{entry.moved_from} → {entry.to}" if entry.moves and entry.action != "registered" else ""
+        style = "red" if entry.override else ""
+        moves.add_row(
+            f"{entry.when:%Y-%m-%d %H:%M:%S}",
+            entry.action,
+            step,
+            Text(entry.who),
+            str(entry.release or ""),
+            Text(entry.reason),
+            style=style,
+        )
+    return Group(facts, moves)

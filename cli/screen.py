@@ -19,6 +19,11 @@ def say(line: str) -> None:
     console.print(line, soft_wrap=True)
 
 
+def complain_softly(line: str) -> None:
+    """Print a warning beside the results: on stderr, so that JSON on stdout stands alone."""
+    _errors.print(line, style="yellow", soft_wrap=True, markup=False)
+
+
 def complain(error: TunelineError) -> None:
     """Print an error: what happened, then what to do. In a log there is no frame, which would break lines in a path."""
     if not _errors.is_terminal:

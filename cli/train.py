@@ -5,14 +5,19 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 from rich.markup import escape
 
+from cli.deploy import say_that_it_waits
 from cli.preflight import check_data
 from cli.screen import console, say
 from cli.workplace import checked_config, use_stack
 from tuneline.config import Config
+
+if TYPE_CHECKING:
+    from controlplane.versions import Version
 
 GATE_DID_NOT_PASS = 3
 
@@ -28,7 +33,10 @@ def run_train(path: Path | None, stack: str | None, overrides: list[str], *, no_
     console.print(scoreboard(config.name, [version]))
     if version.record.outcome != "PASS":
         refuse(version.record.outcome, version.record.sentence)
-    say(f"Next: [bold]python run.py deploy[/bold] puts version {version.name} into production, proven first.")
+    if config.gate.approval == "by_hand" and version.stage == "staging":
+        say_that_it_waits(version.name)
+    else:
+        say(f"Next: [bold]python run.py deploy[/bold] puts version {version.name} into production, proven first.")
 
 
 def refuse(outcome: str, sentence: str) -> None:
@@ -38,22 +46,27 @@ def refuse(outcome: str, sentence: str) -> None:
     sys.exit(GATE_DID_NOT_PASS)
 
 
-def trained_version(config: Config, *, no_cache: bool):  # type: ignore[no-untyped-def]
+def trained_version(config: Config, *, no_cache: bool) -> Version:
     """The version made from exactly this config, data, base model and code: found, or made now."""
     from controlplane.bases import base_sha256
     from controlplane.lineage import training_key
-    from controlplane.versions import list_versions
     from pipelines.training import training_pipeline
 
     key = training_key(config)
-    if not no_cache:
-        for version in reversed(list_versions(config.name)):
-            if version.record.training_key == key:
-                say(f"Version {version.name} was made from exactly this config, data and code: nothing to train.")
-                return version
+    if not no_cache and (version := _newest(config.name, key)) is not None:
+        say(f"Version {version.name} was made from exactly this config, data and code: nothing to train.")
+        return version
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         yaml.safe_dump(config.zenml.run_configuration(), file)
         file.flush()
         run = training_pipeline.with_options(config_path=file.name, enable_cache=not no_cache)
         run(config, base_sha256(config.model), key)
-    return list_versions(config.name)[-1]
+    made = _newest(config.name, key)  # and not the last of all: somebody else may have registered one meanwhile
+    assert made is not None, "the pipeline's last step registers it"
+    return made
+
+
+def _newest(model: str, key: str) -> Version | None:
+    from controlplane.versions import list_versions
+
+    return next((found for found in reversed(list_versions(model)) if found.record.training_key == key), None)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from zenml.client import Client
+from zenml.enums import StackComponentType
 
 from controlplane.keys import ensure_key, read_key
 from controlplane.storage import Storage, active_storage
+from stacks.active import active_component
 from tuneline.errors import UserError
 from tuneline.release.client import EndpointClient
 
@@ -21,11 +23,10 @@ def active_deployer() -> BentoVLLMModelDeployer:
     Raises:
         UserError: the stack has no model deployer, or one of another flavor.
     """
-    stack = Client().active_stack
-    deployer = stack.model_deployer
+    deployer = active_component(StackComponentType.MODEL_DEPLOYER)
     if deployer is None or deployer.flavor != "bentoml_vllm":
         raise UserError(
-            f"stack {stack.name!r} has no model deployer of flavor 'bentoml_vllm'",
+            f"stack {Client().active_stack_model.name!r} has no model deployer of flavor 'bentoml_vllm'",
             hint="Use a stack that has one (`python run.py stack list`), or apply one: "
             "`python run.py stack apply stacks/local.yaml`.",
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneline import paths
-from tuneline.config import Config, FileSource, Source
+from tuneline.config import Config, FileSource, Source, evaluation_files
 from tuneline.release.files import fingerprint
 
 _ROOMS = ("data", "prompts", "training", "evaluation", "gate")
@@ -36,8 +36,9 @@ def training_key(config: Config) -> str:
         "gate": config.gate.model_dump(mode="json"),
         "serving": config.serving.engine().model_dump(mode="json"),
     }
+    contents = {str(path): _content(path) for path in evaluation_files(config.evaluation)}
     total = hashlib.sha256()
-    for part in (config.fingerprint(), json.dumps(judged, sort_keys=True), training_code()):
+    for part in (config.fingerprint(), json.dumps(_by_content(judged, contents), sort_keys=True), training_code()):
         total.update(f"{part}\n".encode())
     return total.hexdigest()
 
@@ -45,5 +46,19 @@ def training_key(config: Config) -> str:
 def _identity(source: Source) -> dict[str, Any]:
     identity = source.model_dump(mode="json", exclude={"license"})
     if isinstance(source, FileSource):
-        identity["path"] = hashlib.sha256(Path(source.path).read_bytes()).hexdigest()
+        identity["path"] = _content(Path(source.path))
     return identity
+
+
+def _content(path: Path) -> str:
+    """SHA-256 of a file, or of all files in a folder."""
+    return fingerprint(path) if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _by_content(value: Any, contents: dict[str, str]) -> Any:
+    """A config's values with every file's path replaced by what is in the file."""
+    if isinstance(value, dict):
+        return {key: _by_content(inner, contents) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_by_content(inner, contents) for inner in value]
+    return contents.get(value, value) if isinstance(value, str) else value

@@ -1,21 +1,21 @@
-"""Writing releases: canary, promotion and rollback are each one new file, and a stage that follows it."""
+"""Writing releases: canary, promotion and rollback are each one new file, and a stage that follows it.
+
+The file is the lock: it is created exclusively, under the number after the release that the writer decided upon. Of two
+who promote at once one creates it; the other is told, and has changed nothing. Stage, history and MLflow's aliases
+follow whatever release is current.
+"""
 
 from __future__ import annotations
 
 from contextlib import suppress
 
-from zenml.client import Client
-
+from controlplane.follow import follow_release, write_history
+from controlplane.history import author, overridden
 from controlplane.storage import Storage
-from controlplane.versions import Version, at_stage, get_version, list_versions, set_stage
-from tuneline.errors import UserError
+from controlplane.versions import Version, at_stage
+from tuneline.errors import TunelineError
 from tuneline.release.document import AdapterRef, Release, Routes
-from tuneline.release.store import ReleaseConflict
-
-
-def author() -> str:
-    """Who writes: the ZenML user."""
-    return Client().active_user.name
+from tuneline.release.store import ReleaseConflict, ReleaseStore
 
 
 def prove(version: Version, storage: Storage) -> Release:
@@ -41,36 +41,79 @@ def prove(version: Version, storage: Storage) -> Release:
     return storage.releases(version.model).append(make)
 
 
-def put_in_production(version: Version, storage: Storage, reason: str) -> Release:
+def put_in_production(
+    version: Version,
+    storage: Storage,
+    reason: str,
+    *,
+    seen: int | None = None,
+    override: str | None = None,
+    back: bool = False,
+) -> Release:
     """Give a version all traffic and the production stage, or neither.
 
     The version that had them stays loaded, so that going back takes no load.
 
+    Args:
+        seen: sequence number of the release on which the decision was made; None takes the current one.
+        override: why a version that did not pass the gate gets them all the same.
+        back: whether this is a rollback, which needs no verdict: the version has been there before.
+
     Raises:
-        ReleaseConflict: somebody else released at the same moment.
+        ReleaseConflict: somebody else released in between. Nothing was changed.
+        TunelineError: the version did not pass the gate.
     """
+    if version.record.outcome != "PASS" and not (override or back or version.stage == "production"):
+        raise TunelineError(f"version {version.name} is not put in production: the gate says {version.record.outcome}")
     store = storage.releases(version.model)
     before = store.current()
-
-    def make(sequence: int, current: Release | None) -> Release:
-        adapters = {version.adapter_name: version.record.adapter}
-        production = current.routes.production if current else None
-        if current and production and _same_engine(current, version):
-            adapters[production] = current.adapters[production]
-        return _next(version, sequence, adapters, Routes(production=version.adapter_name), reason)
-
-    if before is not None and _holds(before, version) and before.routes == Routes(production=version.adapter_name):
+    if seen is not None and (before is None or before.sequence != seen):
+        raise overtaken(version.name, before)
+    routes = Routes(production=version.adapter_name)
+    if before is not None and _holds(before, version) and before.routes == routes:
         release = before  # an interrupted run got this far
     else:
-        release = store.append(make)
-    if version.stage != "production":
-        try:
-            set_stage(version, "production")
-        except BaseException:
-            if before is not None and release is not before:
-                _restore(storage, before, release.sequence + 1)
-            raise
+        if override:
+            reason = overridden(version.record.outcome, override)
+        adapters = {version.adapter_name: version.record.adapter}
+        production = before.routes.production if before else None
+        if before and production and _same_engine(before, version):
+            adapters[production] = before.adapters[production]
+        release = _next(version, before.sequence + 1 if before else 1, adapters, routes, reason)
+        store.create(release)
+    try:
+        former = at_stage(version.model, "production")
+        follow_release(version, release, store)
+    except BaseException:
+        if before is not None and release is not before:
+            _restore(store, before, release.sequence + 1)
+        raise
+    # From here on it stands. If this fails, `deploy` writes it later: see `settle`.
+    write_history(version, release, former, "rolled back" if back else "promoted")
     return release
+
+
+def check_current(version: str, store: ReleaseStore, sequence: int) -> None:
+    """See that the release under which a version is being proven is still the current one.
+
+    Raises:
+        ReleaseConflict: somebody else has released since.
+    """
+    current = store.current()
+    if current is None or current.sequence != sequence:
+        raise overtaken(version, current)
+
+
+def overtaken(version: str, current: Release | None) -> ReleaseConflict:
+    """What the slower of two is told."""
+    theirs = "the releases are gone"
+    if current is not None:
+        theirs = f"{current.author} wrote release {current.sequence} meanwhile ({current.reason})"
+    return ReleaseConflict(
+        f"version {version} was not put in production: {theirs}",
+        hint="Your command changed neither stage nor traffic. `python run.py models` shows how things stand; "
+        "if you still want it, run the command again.",
+    )
 
 
 def withdraw(version: Version, storage: Storage, reason: str) -> None:
@@ -103,48 +146,6 @@ def withdraw(version: Version, storage: Storage, reason: str) -> None:
     )
 
 
-def rollback(model: str, storage: Storage, to: str | None, reason: str) -> tuple[Version, Release]:
-    """Send all traffic and the production stage back to a version that had them before.
-
-    Args:
-        to: the version; None takes the one in production before the current one.
-
-    Raises:
-        UserError: there is nothing to go back to, or the version never was in production.
-    """
-    history = storage.releases(model).history()
-    served = [r.adapters[r.routes.production].model_version for r in history if r.routes.production]
-    if not served:
-        raise UserError(f"{model!r} has never had a version in production", hint="`python run.py` makes the first one.")
-    earlier = list(dict.fromkeys(name for name in reversed(served) if name != served[-1]))
-    known = {version.name for version in list_versions(model)}
-    earlier = [name for name in earlier if name in known]
-    staged = in_production(model)
-    if to is None and staged is not None and staged.name != served[-1]:
-        # Which of the two an interrupted command was on its way to, only its user knows.
-        raise UserError(
-            f"version {served[-1]} has the traffic but version {staged.name} the production stage: "
-            "a command was interrupted",
-            hint=f"Say where to go: `python run.py rollback --to {served[-1]}` or `--to {staged.name}`.",
-        )
-    if to is None and not earlier:
-        raise UserError(
-            f"version {served[-1]} is the only one {model!r} has ever served: there is nothing to go back to"
-        )
-    target = to or earlier[0]
-    answering = history[-1].routes.production
-    answers = answering is not None and history[-1].adapters[answering].model_version == target
-    if answers and staged is not None and staged.name == target:
-        raise UserError(f"version {target} is in production already")
-    if target not in earlier and target != served[-1]:
-        raise UserError(
-            f"version {target} of {model!r} was never in production (earlier ones: {', '.join(earlier) or 'none'})",
-            hint=f"To put it there for the first time: `python run.py promote {target}`.",
-        )
-    version = get_version(model, target)
-    return version, put_in_production(version, storage, reason)
-
-
 def in_production(model: str) -> Version | None:
     """The champion: the version at the production stage."""
     return at_stage(model, "production")
@@ -171,10 +172,10 @@ def _same_engine(release: Release, version: Version) -> bool:
     return release.base == version.record.base and release.engine == version.record.engine
 
 
-def _restore(storage: Storage, before: Release, sequence: int) -> None:
+def _restore(store: ReleaseStore, before: Release, sequence: int) -> None:
     restored = before.model_copy(
         update={"sequence": sequence, "author": author(), "reason": "stage could not be moved: restored"}
     )
     # Whoever has released since then meant to: that stands, and the caller hears of the stage.
     with suppress(ReleaseConflict):
-        storage.releases(before.endpoint).create(restored)
+        store.create(restored)

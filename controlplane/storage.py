@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from zenml.client import Client
+from zenml.artifact_stores import BaseArtifactStore
+from zenml.enums import StackComponentType
 
+from stacks.active import active_component
 from stacks.storage import storage_options
 from tuneline import paths
 from tuneline.release.store import ReleaseStore
@@ -36,5 +38,6 @@ class Storage:
 
 def active_storage() -> Storage:
     """The active stack's artifact store."""
-    store = Client().active_stack.artifact_store
+    store = active_component(StackComponentType.ARTIFACT_STORE)
+    assert isinstance(store, BaseArtifactStore), "ZenML has no stack without an artifact store"
     return Storage(uri=store.path, is_local=store.config.is_local, options=storage_options(store))

@@ -2,26 +2,28 @@
 
 A version is registered once its candidate has been trained, evaluated and judged, in one act whose
 last step is the record below. A version without the record is the trace of an interrupted run: it
-is never shown, promoted or deployed, and the next registration removes it.
+is never shown, promoted or deployed, and a registration that comes an hour later removes it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 from zenml.client import Client
 from zenml.enums import ModelStages
-from zenml.models import ModelVersionArtifactRequest, ModelVersionResponse
+from zenml.models import ModelVersionArtifactRequest, ModelVersionResponse, ModelVersionUpdate
 from zenml.utils.metadata_utils import log_metadata
 
+from controlplane.history import Stage, StageEvent, event, events_in, override_in, write
 from tuneline.errors import UserError
 from tuneline.release.document import AdapterRef, BaseRef, EngineArguments
 
 RECORD = "tuneline"
-Stage = Literal["none", "staging", "production", "archived"]
+ABANDONED_AFTER = timedelta(hours=1)  # a younger version without a record may be one that is being registered now
 
 
 class VersionRecord(BaseModel):
@@ -57,7 +59,16 @@ class VersionRecord(BaseModel):
 
 
 class Version(BaseModel):
-    """A registered model version."""
+    """A registered model version.
+
+    Attributes:
+        model: the model's name, which is the endpoint's.
+        name: its number.
+        id: ZenML's.
+        stage: where it stands.
+        record: what it is.
+        events: what happened to it, oldest first.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -66,6 +77,24 @@ class Version(BaseModel):
     id: UUID
     stage: Stage
     record: VersionRecord
+    events: tuple[StageEvent, ...] = ()
+
+    @property
+    def override(self) -> StageEvent | None:
+        """Who overruled the gate for this version and why; None if it passed, or never got that far."""
+        return override_in(self.events)
+
+    @property
+    def written_stage(self) -> Stage:
+        """The stage that its events lead to. It lags behind if whoever moved it was killed before writing it down."""
+        return next((entry.to for entry in reversed(self.events) if entry.moves), self.stage)
+
+    @property
+    def was_in_production(self) -> bool:
+        """Whether it has ever had the production stage."""
+        if not self.events:  # registered before events were kept
+            return self.stage in ("production", "archived")
+        return any(entry.action in ("promoted", "rolled back") for entry in self.events)
 
     @property
     def adapter_name(self) -> str:
@@ -80,7 +109,12 @@ def adapter_name(version: str) -> str:
 
 def list_versions(model: str) -> list[Version]:
     """All registered versions of a model, oldest first; none if the model does not exist."""
-    return [version for response in _responses(model) if (version := _version(model, response)) is not None]
+    return _versions(model)
+
+
+def find_version(model: str, name: str) -> Version | None:
+    """One registered version, or None."""
+    return next(iter(_versions(model, name=f"equals:{name}")), None)
 
 
 def get_version(model: str, name: str) -> Version:
@@ -89,11 +123,10 @@ def get_version(model: str, name: str) -> Version:
     Raises:
         UserError: there is no such version.
     """
-    versions = list_versions(model)
-    for version in versions:
-        if version.name == name:
-            return version
-    known = ", ".join(version.name for version in versions) or "none yet"
+    version = find_version(model, name)
+    if version is not None:
+        return version
+    known = ", ".join(version.name for version in list_versions(model)) or "none yet"
     raise UserError(
         f"{model!r} has no version {name!r} (versions: {known})",
         hint="`python run.py models` lists them with their stages and scores.",
@@ -102,7 +135,7 @@ def get_version(model: str, name: str) -> Version:
 
 def at_stage(model: str, stage: Stage) -> Version | None:
     """The version at a stage that only one version can have, or None."""
-    return next((version for version in list_versions(model) if version.stage == stage), None)
+    return next(iter(_versions(model, stage=f"equals:{stage}")), None)
 
 
 def register(model: str, record_for: VersionRecord, artifacts: Sequence[UUID]) -> Version:
@@ -118,7 +151,8 @@ def register(model: str, record_for: VersionRecord, artifacts: Sequence[UUID]) -
     if not client.list_models(name=model).items:
         client.create_model(name=model, description=f"Adapters behind the endpoint {model!r}, made by tuneline.")
     for response in _responses(model):
-        if RECORD not in response.run_metadata:
+        age = datetime.now(UTC) - response.created.replace(tzinfo=UTC)  # ZenML's times have no zone and are UTC
+        if RECORD not in response.run_metadata and age > ABANDONED_AFTER:
             client.delete_model_version(response.id)
     created = client.create_model_version(model)
     for artifact in artifacts:
@@ -128,32 +162,55 @@ def register(model: str, record_for: VersionRecord, artifacts: Sequence[UUID]) -
     record = record_for.model_copy(
         update={"adapter": record_for.adapter.model_copy(update={"model_version": created.name})}
     )
-    log_metadata({RECORD: record.model_dump(mode="json")}, model_name=model, model_version=created.name)
-    return Version(model=model, name=created.name, id=created.id, stage="none", record=record)
+    version = Version(model=model, name=created.name, id=created.id, stage="none", record=record)
+    registered = event(version, "registered", "none", record.sentence)
+    write(version.id, registered)
+    log_metadata(metadata={RECORD: record.model_dump(mode="json")}, model_version_id=version.id)
+    return version.model_copy(update={"events": (registered,)})
 
 
-def set_stage(version: Version, stage: Stage) -> None:
-    """Give a version a stage; whoever has it now is archived."""
-    Client().update_model_version(version.model, version.id, stage=ModelStages(stage), force=True)
+def move_to_staging(version: Version) -> Version:
+    """Move a version that passed the gate to staging; one that waits there is archived.
+
+    Returns:
+        The version as it is then.
+    """
+    waiting = at_stage(version.model, "staging")
+    set_stage(version, "staging")
+    if waiting is not None and waiting.id != version.id:
+        write(waiting.id, event(waiting, "archived", "archived", f"version {version.name} took its place in staging"))
+    staged = event(version, "staged", "staging", version.record.sentence)
+    write(version.id, staged)
+    return version.model_copy(update={"stage": "staging", "events": (*version.events, staged)})
 
 
-def _responses(model: str) -> list[ModelVersionResponse]:
-    client = Client()
-    found = client.list_models(name=model).items
-    if not found:
-        return []
-    page = client.list_model_versions(model=found[0].id, sort_by="asc:number", size=1000, hydrate=True)
-    return list(page.items)
+def set_stage(version: Version, to: Stage) -> None:
+    """Give a version a stage; whoever has it now is archived. What it was for is the caller's to write down."""
+    Client().zen_store.update_model_version(version.id, ModelVersionUpdate(stage=ModelStages(to), force=True))
+
+
+def _versions(model: str, name: str | None = None, stage: str | None = None) -> list[Version]:
+    found = (_version(model, response) for response in _responses(model, name, stage))
+    return [version for version in found if version is not None]
+
+
+def _responses(model: str, name: str | None = None, stage: str | None = None) -> list[ModelVersionResponse]:
+    page = Client().list_model_versions(
+        model=model, name=name, stage=stage, sort_by="asc:number", size=1000, hydrate=True
+    )
+    # ZenML takes the model's name for the beginning of an id as well.
+    return [response for response in page.items if response.model.name == model]
 
 
 def _version(model: str, response: ModelVersionResponse) -> Version | None:
-    raw = response.run_metadata.get(RECORD)
-    if raw is None:
+    metadata = response.run_metadata
+    if RECORD not in metadata:
         return None
     return Version(
         model=model,
         name=response.name,
         id=response.id,
-        stage=response.stage or "none",  # type: ignore[arg-type]
-        record=VersionRecord.model_validate(raw),
+        stage=response.stage or "none",
+        record=VersionRecord.model_validate(metadata[RECORD]),
+        events=events_in(metadata),
     )

@@ -13,15 +13,16 @@ from tuneline.evaluation.report_html import to_html
 
 
 class EvaluationReportMaterializer(DocumentMaterializer):
-    """Keeps an EvaluationReport; its page has the scoreboard and the answers side by side."""
+    """Keeps an EvaluationReport; its page has the scores of every suite and the answers side by side."""
 
     ASSOCIATED_TYPES: ClassVar[tuple[type[Any], ...]] = (EvaluationReport,)
 
     def save_visualizations(self, data: EvaluationReport) -> dict[str, VisualizationType]:
-        """Draw the scoreboard."""
+        """Draw the page."""
         return self.write_page(to_html(data))
 
     def extract_metadata(self, data: EvaluationReport) -> dict[str, MetadataType]:
         """What the dashboard lists beside the artifact."""
-        scores = {f"{role} {metric}": score for role, means in data.means().items() for metric, score in means.items()}
-        return {"items": len(data.items), **scores}
+        roles = [subject.role for subject in data.lead.subjects]
+        scores = {f"{role} {metric}": score for role in roles for metric, score in data.scores(role).items()}
+        return {"items": sum(len(suite.items) for suite in data.suites), **scores}

@@ -23,4 +23,5 @@ class VerdictMaterializer(DocumentMaterializer):
 
     def extract_metadata(self, data: Verdict) -> dict[str, MetadataType]:
         """What the dashboard lists beside the artifact."""
-        return {"outcome": data.outcome, "sentence": data.sentence}
+        rules: dict[str, MetadataType] = {f"{rule.role} {rule.suite}": rule.outcome for rule in data.rules}
+        return {"outcome": data.outcome, "sentence": data.sentence, **rules}

@@ -7,9 +7,11 @@ from steps.release.prove import give_traffic, prove_version, start_endpoint, wri
 
 
 @pipeline(name="deployment", enable_cache=False, execution_mode=ExecutionMode.FAIL_FAST)
-def deployment_pipeline(name: str, version: str, reason: str, start_timeout: float, parity_tolerance: float) -> None:
+def deployment_pipeline(
+    name: str, version: str, reason: str, start_timeout: float, parity_tolerance: float, override: str = ""
+) -> None:
     """Release it beside production, make that live, prove it, give it the traffic."""
     sequence = write_release(name, version)
     url = start_endpoint(name, version, sequence, start_timeout)
     parity = prove_version(name, version, sequence, url, start_timeout, parity_tolerance)
-    give_traffic(name, version, reason, parity, start_timeout)
+    give_traffic(name, version, reason, override, sequence, parity, start_timeout)

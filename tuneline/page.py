@@ -10,6 +10,8 @@ _STYLE = """
 @media(prefers-color-scheme:dark){:root{--ink:#e6ebf2;--soft:#9aa7b8;--line:#344050;--back:#151b23;
 --accent:#63a4e8;--good:#68c391;--bad:#f08a8a;--wait:#e0b354}}
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--back);margin:0;padding:28px;max-width:1080px}
+@media(max-width:600px){body{padding:16px 12px}}
+.scroll{overflow-x:auto}
 h1{font-size:22px;margin:0 0 4px}h2{font-size:16px;margin:28px 0 8px}p.lead{color:var(--soft);margin:0 0 18px}
 table{border-collapse:collapse;width:100%}
 th,td{text-align:left;padding:6px 10px;border-bottom:1px solid var(--line);vertical-align:top}
@@ -23,14 +25,15 @@ svg text{fill:var(--soft);font:12px system-ui,sans-serif}
 def page(title: str, lead: str, body: str) -> str:
     """A whole document. ``title`` and ``lead`` are escaped, ``body`` is HTML already."""
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width,initial-scale=1"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>"
         f'<p class="lead">{escape(lead)}</p>{body}</body></html>'
     )
 
 
 def table(header: list[str], rows: list[list[str]], numbers: frozenset[int] = frozenset()) -> str:
-    """A table of escaped cells; the columns in ``numbers`` are set flush right."""
+    """A table of escaped cells; the columns in ``numbers`` are set flush right. On a narrow screen it scrolls."""
 
     def cells(tag: str, row: list[str]) -> str:
         return "".join(
@@ -39,4 +42,6 @@ def table(header: list[str], rows: list[list[str]], numbers: frozenset[int] = fr
         )
 
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{cells('th', header)}</tr></thead><tbody>{body}</tbody></table>"
+    return (
+        f'<div class="scroll"><table><thead><tr>{cells("th", header)}</tr></thead><tbody>{body}</tbody></table></div>'
+    )

@@ -11,13 +11,19 @@ CONFIGS = REPO / "configs"
 
 
 def home() -> Path:
-    """Run-time state of this checkout: endpoints' logs and caches. ``TUNELINE_HOME`` moves it."""
+    """Run-time state of this checkout: endpoints' logs, caches, pages. ``TUNELINE_HOME`` moves it."""
     return Path(os.environ.get("TUNELINE_HOME", REPO / ".tuneline"))
 
 
 def endpoint_workdir(endpoint: str) -> Path:
     """Where a local endpoint keeps its socket, logs and downloaded adapters."""
     return home() / "endpoints" / endpoint
+
+
+def report_file(model: str, version: str, against: str | None = None) -> Path:
+    """The page of a version's evaluation, or that of two versions side by side."""
+    beside = f"-against-v{against}" if against is not None else ""
+    return home() / "reports" / f"{model}-v{version}{beside}.html"
 
 
 def serving_python() -> Path:

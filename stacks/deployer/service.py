@@ -12,8 +12,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
-from zenml.client import Client
-from zenml.enums import ServiceState
+from zenml.artifact_stores import BaseArtifactStore
+from zenml.enums import ServiceState, StackComponentType
 from zenml.models.v2.misc.service import ServiceType
 from zenml.services import (
     BaseServiceEndpoint,
@@ -25,6 +25,7 @@ from zenml.services import (
 )
 from zenml.services.service import BaseDeploymentService
 
+from stacks.active import active_component
 from stacks.deployer import process, start
 from stacks.deployer.flavor import FLAVOR
 from stacks.deployer.readiness import answers
@@ -161,9 +162,9 @@ class EndpointService(BaseDeploymentService):
         """
         self._check_here()
         # Credentials are looked up now and handed over by environment; nothing of them is kept.
-        environment = start.serving_environment(
-            self.config.environment, storage_environment(Client().active_stack.artifact_store)
-        )
+        store = active_component(StackComponentType.ARTIFACT_STORE)
+        assert isinstance(store, BaseArtifactStore), "ZenML has no stack without an artifact store"
+        environment = start.serving_environment(self.config.environment, storage_environment(store))
         try:
             serving, started = start.bring_up(self.config.plan, environment, timeout=timeout, sequence=sequence)
         except BaseException as error:

@@ -6,7 +6,8 @@ from zenml import step
 from zenml.client import Client
 
 from controlplane.endpoint import make_live
-from controlplane.releases import prove, put_in_production, withdraw
+from controlplane.registry import follow_stages
+from controlplane.releases import check_current, prove, put_in_production, withdraw
 from controlplane.storage import active_storage
 from controlplane.versions import get_version
 from materializers.parity_report import ParityReportMaterializer
@@ -33,6 +34,7 @@ def start_endpoint(name: str, version: str, sequence: int, start_timeout: float)
     try:
         client, started = make_live(name, storage, sequence, start_timeout)
     except TunelineError as error:
+        check_current(version, storage.releases(name), sequence)  # else it fails because somebody else's took its place
         withdraw(get_version(name, version), storage, f"version {version} could not be made live: {error.what[:500]}")
         raise
     how = "started" if started else "was running already; its engine goes on"
@@ -49,12 +51,16 @@ def prove_version(
     candidate = get_version(name, version)
     client, _ = make_live(name, storage, sequence, start_timeout)
     report: EvaluationReport = Client().get_artifact_version(candidate.record.report).load()
-    parity = check_parity(
-        report.golden,
-        lambda prompt, completion: client.logprobs(prompt, completion, version=version),
-        model_version=version,
-        tolerance=parity_tolerance,
-    )
+    try:
+        parity = check_parity(
+            report.golden,
+            lambda prompt, completion: client.logprobs(prompt, completion, version=version),
+            model_version=version,
+            tolerance=parity_tolerance,
+        )
+    except TunelineError:
+        check_current(version, storage.releases(name), sequence)
+        raise
     print(f"parity: {parity.sentence}", flush=True)
     if not parity.passed:
         withdraw(candidate, storage, parity.sentence)
@@ -67,12 +73,25 @@ def prove_version(
 
 @step(enable_cache=False)
 def give_traffic(
-    name: str, version: str, reason: str, parity_report: ParityReport, start_timeout: float
+    name: str,
+    version: str,
+    reason: str,
+    override: str,
+    sequence: int,
+    parity_report: ParityReport,
+    start_timeout: float,
 ) -> Annotated[int, "production_sequence"]:
-    """Move the traffic and the production stage to the proven version, together."""
+    """Move the traffic and the production stage to the proven version, together; MLflow's aliases follow.
+
+    Args:
+        override: why it gets them although the gate did not pass; empty if it did.
+        sequence: the release under which it was proven. If another one is current by now, somebody else was faster.
+    """
     assert parity_report.passed, "a version that is not proven never reaches this step"
     storage = active_storage()
-    release = put_in_production(get_version(name, version), storage, reason)
+    release = put_in_production(get_version(name, version), storage, reason, seen=sequence, override=override or None)
     make_live(name, storage, release.sequence, start_timeout)
     print(f"production: version {version} of {name} answers, release {release.sequence}", flush=True)
+    if warning := follow_stages(name):
+        print(f"warning: {warning}", flush=True)
     return release.sequence

@@ -5,8 +5,9 @@ from typing import Annotated
 from zenml import get_step_context, step
 
 from controlplane.bases import base_ref
+from controlplane.registry import follow_stages
 from controlplane.storage import active_storage
-from controlplane.versions import VersionRecord, register, set_stage
+from controlplane.versions import VersionRecord, move_to_staging, register
 from tuneline.card import ModelCard
 from tuneline.config import ModelConfig, ServingConfig
 from tuneline.data.dataset import ChatDataset
@@ -31,7 +32,7 @@ def register_version(
     prompt: PromptTemplate,
     training_key: str,
 ) -> Annotated[str, "version"]:
-    """Make the next model version, whatever the verdict; only PASS moves it to staging."""
+    """Make the next model version, whatever the verdict; only PASS moves it to staging. MLflow's registry follows."""
     inputs = {label: versions[0] for label, versions in get_step_context().inputs.items()}
     storage = active_storage()
     record = VersionRecord(
@@ -55,7 +56,9 @@ def register_version(
         card=inputs["model_card"].id,
     )
     version = register(name, record, [artifact.id for artifact in inputs.values()])
-    if verdict.outcome == "PASS":
-        set_stage(version, "staging")
-    print(f"registered: {name} version {version.name}, stage {'staging' if verdict.passed else 'none'}", flush=True)
+    if verdict.passed:
+        version = move_to_staging(version)
+    print(f"registered: {name} version {version.name}, stage {version.stage}", flush=True)
+    if warning := follow_stages(name):
+        print(f"warning: {warning}", flush=True)
     return version.name

@@ -92,6 +92,13 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (("train", "--fast"), ["No such option: --fast"]),
         (("train", "--config"), ["'--config' requires an argument"]),
         (("promote",), ["Missing argument 'version'"]),
+        (("promote", "1", "--reason", " "), ["--reason is empty: say why"]),
+        (("promote", "1", "--override", ""), ["--override is empty: say why"]),
+        (("rollback", "--reason", ""), ["--reason is empty: say why"]),
+        (
+            ("promote", "1", "--set", "gate.approval=by_hand"),
+            ["version 1 is promoted by hand only", 'python run.py promote 1 --reason "…"'],
+        ),
         (("logs", "--lines", "0"), ["--lines", "greater than or equal to 1"]),
         (("--set", "training.r=4", "train"), ["options go behind the command: python run.py train"]),
         (("--stack", "other", "ask", "hi"), ["options go behind the command: python run.py ask"]),

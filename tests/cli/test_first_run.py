@@ -29,6 +29,8 @@ TOO_EARLY = {
     ("card", "7"): ["has no version '7' (versions: none yet)"],
     ("ask", "--key"): ["has no API key yet", "`python run.py deploy`"],
     ("deploy",): ["nothing to deploy: no version of 'devops-assistant'", "`python run.py train`"],
+    ("models", "7"): ["has no version '7' (versions: none yet)"],
+    ("promote", "7", "--override", "because"): ["has no version '7' (versions: none yet)", "`python run.py models`"],
     ("promote", "7"): ["has no version '7' (versions: none yet)", "`python run.py models`"],
     ("rollback",): ["'devops-assistant' has never had a version in production", "`python run.py`"],
     ("rollback", "--to", "7"): ["'devops-assistant' has never had a version in production"],

@@ -6,7 +6,16 @@ import hashlib
 from typing import Any
 from uuid import UUID
 
-from controlplane.versions import Stage, Version, VersionRecord, get_version, list_versions, register, set_stage
+from controlplane.versions import (
+    Stage,
+    Version,
+    VersionRecord,
+    get_version,
+    list_versions,
+    move_to_staging,
+    register,
+    set_stage,
+)
 from tuneline.release.document import AdapterRef, BaseRef, EngineArguments
 
 MODEL = "tiny"
@@ -37,6 +46,8 @@ def registered(adapter: str = "a", stage: Stage | None = "staging", **changed: A
     version = register(MODEL, record_of(adapter, **changed), [])
     if stage is None:
         return version
+    if stage == "staging":
+        return move_to_staging(version)
     set_stage(version, stage)
     return get_version(MODEL, version.name)
 

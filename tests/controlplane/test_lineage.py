@@ -1,48 +1,59 @@
-"""What makes a version the same version."""
+"""When there is nothing to train: all that a judged version depends on is as it was."""
 
 from __future__ import annotations
+
+import shutil
+from pathlib import Path
 
 import pytest
 
 from controlplane.lineage import training_key
-from tuneline.config import load_config
-from tuneline.paths import CONFIGS
+from tuneline.config import Config, load_config
 
-pytestmark = pytest.mark.zenml
-
-SUITES = (
-    "evaluation.suites=[{type: heldout, name: heldout, role: target}, {type: questions, name: more, "
-    "sources: [{type: synthetic, tools: [dvc], size: 60, split: eval}]}]"
-)
-
-
-def key(*overrides: str) -> str:
-    return training_key(load_config(CONFIGS / "tiny.yaml", [SUITES, *overrides]))
+FILES = {
+    "prompts.jsonl": '{"prompt": "a", "contains": "b"}\n',
+    "mine.py": "import evaluate\n",
+    "rows.json": "[]",
+    "tasks/one.yaml": "task: one\n",
+}
 
 
-@pytest.mark.parametrize(
-    "override",
-    [
-        "model.license=mit",
-        "data.sources.0.license=mit",
-        "data.evaluation.sources.0.license=mit",
-        "evaluation.suites.1.sources.0.license=mit",
-        "card.limits=[It is small.]",
-        "card.license=mit",
-    ],
-)
-def test_a_corrected_licence_or_word_of_the_card_trains_nothing_again(override: str) -> None:
-    assert key(override) == key()
+def _config(folder: Path) -> Config:
+    (folder / "my.yaml").write_text(f"""\
+name: assistant
+model: {{base: some/model}}
+data:
+  sources: [{{type: synthetic, tools: [git], size: 100}}]
+  evaluation: {{holdout: 60}}
+training: {{max_steps: 10}}
+evaluation:
+  metrics: [exact_match, {folder}/mine.py]
+  suites:
+    - {{type: prompts, name: smoke, path: {folder}/prompts.jsonl, role: target}}
+    - {{type: questions, name: general, sources: [{{type: file, path: {folder}/rows.json}}]}}
+    - {{type: lm_eval, name: tasks, tasks: [one], include_path: {folder}/tasks}}
+""")
+    return load_config(folder / "my.yaml")
 
 
-@pytest.mark.parametrize(
-    "override",
-    [
-        "model.dtype=float32",
-        "data.evaluation.sources.0.size=321",
-        "evaluation.suites.1.sources.0.size=61",
-        "gate.confidence=0.9",
-    ],
-)
-def test_what_is_judged_and_how_does(override: str) -> None:
-    assert key(override) != key()
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        (tmp_path / "a" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "a" / name).write_text(text)
+    return tmp_path / "a"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_suites_file_counts_by_content(folder: Path, name: str) -> None:
+    before = training_key(_config(folder))
+    assert training_key(_config(folder)) == before
+    with (folder / name).open("a") as file:
+        file.write(" ")
+    assert training_key(_config(folder)) != before
+
+
+def test_a_moved_checkout_has_the_same_key(folder: Path) -> None:
+    before = training_key(_config(folder))
+    shutil.copytree(folder, folder.parent / "b")
+    assert training_key(_config(folder.parent / "b")) == before

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from zenml.client import Client
 
+from controlplane import follow
 from controlplane.releases import in_production, prove, put_in_production, withdraw
 from controlplane.storage import Storage
 from controlplane.versions import Version, get_version
@@ -54,14 +55,14 @@ def before_creating(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Rele
 
 def break_stages_once(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], Any] = lambda: None) -> None:
     """Let ZenML fail, at the next stage that is set only."""
-    update = Client.update_model_version
+    set_stage = follow.set_stage
 
-    def broken(*_: Any, **__: Any) -> None:
-        monkeypatch.setattr(Client, "update_model_version", update)
+    def broken(*_: Any) -> None:
+        monkeypatch.setattr(follow, "set_stage", set_stage)
         meanwhile()
         raise ConnectionError("ZenML is away")
 
-    monkeypatch.setattr(Client, "update_model_version", broken)
+    monkeypatch.setattr(follow, "set_stage", broken)
 
 
 def test_the_first_version_is_proven_without_traffic_and_then_gets_all_of_it(storage: Storage) -> None:
@@ -124,7 +125,7 @@ def test_a_process_killed_between_release_and_stage_is_completed_by_the_next_run
 ) -> None:
     prove(registered("b"), storage)
     with monkeypatch.context() as patch:
-        patch.setattr("controlplane.releases.set_stage", lambda *_: None)  # as far as a killed process gets
+        patch.setattr("controlplane.follow.set_stage", lambda *_: None)  # as far as a killed process gets
         released = put("2", storage)
     assert stages() == {"1": "production", "2": "staging"}
     assert put("2", storage) == released == history(storage)[-1]

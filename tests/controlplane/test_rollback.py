@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.releases import prove, put_in_production, rollback
+from controlplane.releases import prove, put_in_production
+from controlplane.rollback import rollback
 from controlplane.storage import Storage
 from controlplane.versions import get_version
 from tests.controlplane.registered import MODEL, registered, stages
 from tuneline.errors import UserError
-from tuneline.release import EngineArguments, Release
+from tuneline.release import EngineArguments, Release, ReleaseStore
 
 pytestmark = pytest.mark.zenml
 LOCAL = pytest.mark.parametrize("storage", ["local"], indirect=True)  # nothing in these depends on the store
@@ -100,7 +101,7 @@ def test_a_rollback_killed_between_release_and_stage_is_not_run_backwards_by_the
     for adapter in "ab":
         deploy(adapter, storage)
     with monkeypatch.context() as patch:
-        patch.setattr("controlplane.releases.set_stage", lambda *_: None)  # as far as a killed process gets
+        patch.setattr("controlplane.follow.set_stage", lambda *_: None)  # as far as a killed process gets
         rollback(MODEL, storage, None, "version 2 is bad")
     assert stages() == {"1": "archived", "2": "production"}
 
@@ -110,6 +111,43 @@ def test_a_rollback_killed_between_release_and_stage_is_not_run_backwards_by_the
     assert rollback(MODEL, storage, "1", "version 2 is bad")[1] == written[-1]
     assert history(storage) == written
     assert stages() == {"1": "production", "2": "archived"}
+
+
+@LOCAL
+def test_a_version_whose_stage_could_not_be_moved_was_never_in_production(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for adapter in "ab":
+        deploy(adapter, storage)
+    third = registered("c")
+
+    def away(*_: object) -> None:
+        raise ConnectionError("ZenML is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("controlplane.follow.set_stage", away)
+        with pytest.raises(ConnectionError):
+            put_in_production(third, storage, "test")
+    assert [release.routes.production for release in history(storage)][-2:] == ["v3", "v2"]
+    refused(storage, "3", r"version 3 of 'tiny' was never in production \(earlier ones: 1\)")
+    assert rollback(MODEL, storage, None, "test")[0].name == "1"
+
+
+@LOCAL
+def test_any_of_many_versions_can_be_gone_back_to_with_few_looks_at_the_store(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for adapter in "abcdef":
+        deploy(adapter, storage)
+    looks: list[int] = []
+    read = ReleaseStore.read
+    monkeypatch.setattr(ReleaseStore, "read", lambda store, number: looks.append(number) or read(store, number))
+    for target in "2514":
+        looks.clear()
+        assert rollback(MODEL, storage, target, "test")[1].traffic() == {target: 100.0}
+        assert stages()[target] == "production"
+        assert len(looks) <= 4
+        assert min(looks) >= 10
 
 
 @LOCAL

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -49,7 +50,7 @@ def test_a_model_whose_name_begins_alike_keeps_its_versions_to_itself(zenml_clie
     assert at_stage(f"{MODEL}-next", "production") is None
 
 
-def test_a_version_without_its_record_is_invisible_and_the_next_registration_removes_it(
+def test_a_version_without_its_record_is_invisible_and_removed_once_nobody_can_be_registering_it_any_more(
     zenml_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = registered("a", stage="production")
@@ -67,9 +68,18 @@ def test_a_version_without_its_record_is_invisible_and_the_next_registration_rem
     with pytest.raises(UserError, match="no version '2'"):
         get_version(MODEL, "2")
 
-    next_one = registered("b", stage=None)
-    assert list_versions(MODEL) == [first, next_one]
-    assert {response.id for response in zenml_client.list_model_versions(MODEL).items} == {first.id, next_one.id}
+    third = registered("b", stage=None)
+    assert list_versions(MODEL) == [first, third]
+    assert half_done < {response.id for response in zenml_client.list_model_versions(MODEL).items}
+
+    monkeypatch.setattr(versions, "ABANDONED_AFTER", timedelta(0))
+    next_one = registered("c", stage=None)
+    assert list_versions(MODEL) == [first, third, next_one]
+    assert {response.id for response in zenml_client.list_model_versions(MODEL).items} == {
+        first.id,
+        third.id,
+        next_one.id,
+    }
 
 
 def test_a_stage_has_one_version_and_its_former_holder_is_archived(zenml_client: Client) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import tempfile
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +17,10 @@ from materializers.chat_dataset import ChatDatasetMaterializer
 from materializers.evaluation_report import EvaluationReportMaterializer
 from materializers.parity_report import ParityReportMaterializer
 from materializers.verdict import VerdictMaterializer
-from tests.evaluation.reports import report_of
+from tests.evaluation.pages import Page, comparison_of, item_of, report_with, rule_of, suite_of, verdict_of
 from tuneline.data.dataset import ChatDataset, Quarantined
 from tuneline.data.records import ChatRecord, Message
 from tuneline.evaluation.report import EvaluationReport
-from tuneline.gate.decide import decide
 from tuneline.gate.verdict import Verdict
 from tuneline.release.files import ADAPTER_FILES
 from tuneline.release.parity import GoldenPrompt, ParityReport, PromptParity
@@ -37,25 +35,6 @@ pytestmark = pytest.mark.zenml
 SCRIPT = "<script>alert('é')</script>"
 # JSON's and HTML's own characters, line ends that a text file might change, and what is not ASCII.
 AWKWARD = f'{SCRIPT} "a" & \\b\r\nc\u2028d é 漢 \x00 {{{{name}}}}'
-
-
-class Page(HTMLParser):
-    """The text of a page and its tags, as a browser reads them."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.html = html
-        self.tags: list[str] = []
-        self._text: list[str] = []
-        self.feed(html)
-        self.close()
-        self.text = " ".join("\n".join(self._text).split())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-
-    def handle_data(self, data: str) -> None:
-        self._text.append(data)
 
 
 def keep(value: Any, materializer: type) -> ArtifactVersionResponse:
@@ -98,29 +77,29 @@ def dataset() -> ChatDataset:
 
 def report() -> EvaluationReport:
     """A report whose candidate gains on one question and loses on another."""
-    plain = report_of(
-        {"base": [0.0, 0.0, 1.0, 0.0], "champion": [1.0, 0.0, 1.0, 0.0], "candidate": [1.0, 1.0, 0.0, 1.0]},
-        ["git/log", "git/log", f"helm/{SCRIPT}", "helm/list"],
-    )
-    items = list(plain.items)
-    items[2] = items[2].model_copy(
-        update={"id": f"i2{SCRIPT}", "reference": AWKWARD, "messages": (Message(role="user", content=AWKWARD),)}
+    sources = ["git/log", "git/log", f"helm/{SCRIPT}", "helm/list"]
+    items = [item_of(place, source=source) for place, source in enumerate(sources)]
+    items[2] = item_of(2, AWKWARD, sources[2], id=f"i2{SCRIPT}", reference=AWKWARD)
+    plain = suite_of(
+        {"base": [0.0, 0.0, 1.0, 0.0], "champion": [1.0, 0.0, 1.0, 0.0], "candidate": [1.0, 1.0, 0.0, 1.0]}, items=items
     )
     subjects = []
     for subject in plain.subjects:
         results = list(subject.results)
         results[2] = results[2].model_copy(update={"completion": f"{subject.role} answers {AWKWARD}"})
         subjects.append(subject.model_copy(update={"results": tuple(results)}))
+    guard = suite_of({"base": [1.5], "candidate": [0.82]}, name="style", metric="perplexity", role="guard")
     golden = GoldenPrompt(id="i0", prompt_ids=(1, 2), completion_ids=(3,), logprobs=(-0.1,), base_logprobs=(-9.0,))
-    return plain.model_copy(
-        update={"base_model": f"tiny {SCRIPT}", "items": tuple(items), "subjects": tuple(subjects), "golden": (golden,)}
-    )
+    suites = (plain.model_copy(update={"subjects": tuple(subjects)}), guard)
+    return report_with(*suites, base_model=f"tiny {SCRIPT}", golden=(golden,))
 
 
 def verdict(sentence: str | None = None) -> Verdict:
-    """A verdict that the gate itself gave."""
-    right, wrong = [1.0] * 60, [0.0] * 60
-    given = decide(report_of({"base": wrong, "champion": right[:30] + wrong[:30], "candidate": right}))
+    """A verdict with a target that passed and a guard that did not."""
+    target = rule_of(comparison_of(), comparison_of(0.6, opponent="base", opponent_version=None))
+    lost = comparison_of(-0.2, 0.05, outcome="FAIL")
+    guard = rule_of(lost, suite="style", role="guard", metric="perplexity", threshold=-0.02, outcome="FAIL")
+    given = verdict_of(target, guard, outcome="FAIL", sentence="The candidate does not pass.")
     return given if sentence is None else given.model_copy(update={"sentence": sentence})
 
 
@@ -189,11 +168,10 @@ def test_different_values_have_different_content_hashes(store: Client) -> None:
 
 
 def test_a_score_that_is_no_number_survives_for_the_gate_to_refuse_it(store: Client) -> None:
-    broken = report_of({"base": [0.0, 1.0], "candidate": [1.0, math.nan]})
+    broken = report_with(suite_of({"base": [0.0, 1.0], "candidate": [1.0, math.nan]}))
     artifact = keep(broken, EvaluationReportMaterializer)
     loaded = artifact.load()
-    assert math.isnan(loaded.subject("candidate").results[1].scores["exact_match"])
-    assert decide(loaded).outcome == "FAIL"
+    assert math.isnan(loaded.lead.subject("candidate").results[1].scores["exact_match"])
     assert page_of(artifact, store).text.startswith("Evaluation")
 
 
@@ -231,20 +209,21 @@ def test_a_reports_page_shows_the_scores_and_the_answers_side_by_side(store: Cli
     assert "Better than champion (version 3): 2" in page.text
     for role in ("base", "champion", "candidate"):
         assert f"{role} answers <script>" in page.text
-    assert artifact.run_metadata["candidate exact_match"] == 0.75
+    names = ("items", "candidate exact_match", "base style/perplexity")
+    assert [artifact.run_metadata[name] for name in names] == [5, 0.75, 1.5]
 
 
 def test_a_verdicts_page_begins_with_outcome_and_sentence_and_draws_the_intervals(store: Client) -> None:
     given = verdict()
     artifact = keep(given, VerdictMaterializer)
     page = page_of(artifact, store)
-    assert page.text.startswith("Verdict: PASS")
+    assert page.text.startswith("Verdict: FAIL")
     assert given.sentence in page.text
-    assert page.tags.count("circle") == len(given.comparisons) == 2
-    for comparison in given.comparisons:
-        assert f"against {comparison.label}" in page.text
-        assert f"{100 * comparison.low:+.1f} to {100 * comparison.high:+.1f}" in page.text
-    assert (artifact.run_metadata["outcome"], artifact.run_metadata["sentence"]) == ("PASS", given.sentence)
+    assert page.tags.count("circle") == 3
+    for drawn in ("against the base model +60.0 [+50.0 to +70.0]", "(version 3) -0.200 [-0.250 to -0.150]"):
+        assert drawn in page.text
+    names = ("outcome", "sentence", "target heldout", "guard style")
+    assert [artifact.run_metadata[name] for name in names] == ["FAIL", given.sentence, "PASS", "FAIL"]
 
 
 @pytest.mark.parametrize(("difference", "result"), [(0.0123, "passed"), (0.5, "refused")])

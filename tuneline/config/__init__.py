@@ -2,7 +2,7 @@
 
 from tuneline.config.card import CardConfig
 from tuneline.config.data import DataConfig, EvaluationData, FileSource, HubSource, Source, SyntheticSource
-from tuneline.config.evaluation import EvaluationConfig, EvaluationEndpoint
+from tuneline.config.evaluation import EvaluationConfig, EvaluationEndpoint, evaluation_files
 from tuneline.config.experiment import Config
 from tuneline.config.gate import GateConfig
 from tuneline.config.load import load_config, load_pretraining_config
@@ -52,6 +52,7 @@ __all__ = [
     "SyntheticSource",
     "TrainingConfig",
     "ZenMLConfig",
+    "evaluation_files",
     "load_config",
     "load_pretraining_config",
 ]

@@ -8,28 +8,23 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from tuneline.config.data import DataConfig, FileSource, HubSource, Source, SyntheticSource
+from tuneline.config.data import DataConfig
 from tuneline.config.evaluation import EvaluationConfig
 from tuneline.config.gate import GateConfig
 from tuneline.config.model import ModelConfig
-from tuneline.config.problem import KeyPath
+from tuneline.config.problem import Finding
 from tuneline.config.serving import ServingConfig
+from tuneline.config.suite_checks import SUITE_CHECKS
 from tuneline.config.training import TrainingConfig
 
 # The largest rank vLLM 0.32 has kernels for (vllm.config.lora.MaxLoRARanks).
 ENGINE_MAX_RANK = 512
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What does not fit, at which key, and what to do instead."""
-
-    path: KeyPath
-    what: str
-    allowed: str = ""
+# What transformers can do as vLLM does: one quantization made while loading, and those that a checkpoint brings along.
+_QUANTIZATIONS = (
+    *("bitsandbytes", "awq", "awq_marlin", "gptq", "gptq_marlin", "compressed-tensors", "auto-round", "mxfp4", "quark"),
+)
 
 
 def findings(sections: Mapping[str, Any]) -> Iterator[Finding]:
@@ -136,72 +131,7 @@ def evaluation_is_one_of_two(data: DataConfig) -> Iterator[Finding]:
         yield Finding((*path, "holdout"), f"is {holdout:g}", "a share below 1, or a whole number of records")
 
 
-def nothing_asked_was_trained_on(data: DataConfig) -> Iterator[Finding]:
-    """A question that was trained on measures memory."""
-    for path, source in _sources(data):
-        asked = path[1] == "evaluation"
-        if isinstance(source, SyntheticSource) and asked and source.split == "train":
-            yield Finding((*path, "split"), "is train: names that are trained on would be asked", "eval")
-        if isinstance(source, SyntheticSource) and not asked and source.split == "eval":
-            yield Finding((*path, "split"), "is eval: names that must never be trained on", "train")
-        if asked and _place_of(source) is not None and _place_of(source) in map(_place_of, data.sources):
-            what = "is trained on as well, so the evaluation would measure memory"
-            yield Finding(path, what, "another file or split, or evaluation: {holdout: 0.1}")
-
-
-def questions_are_enough(data: DataConfig, evaluation: EvaluationConfig, gate: GateConfig) -> Iterator[Finding]:
-    """Where the number of questions is known beforehand, it must do for a verdict and for the parity check."""
-    most = _questions(data)
-    if most is None:
-        return
-    if most < gate.min_items:
-        what = f"gives at most {most} questions, but gate.min_items is {gate.min_items}: no verdict could be reached"
-        yield Finding(("data", "evaluation"), what, f"at least {gate.min_items} questions, or a smaller gate.min_items")
-    if most < evaluation.golden_prompts:
-        what = f"is {evaluation.golden_prompts}, but data.evaluation gives at most {most} questions"
-        yield Finding(("evaluation", "golden_prompts"), what, f"at most {most}")
-
-
-def _sources(data: DataConfig) -> Iterator[tuple[KeyPath, Source]]:
-    for index, source in enumerate(data.sources):
-        yield ("data", "sources", index), source
-    for index, source in enumerate(data.evaluation.sources or ()):
-        yield ("data", "evaluation", "sources", index), source
-
-
-def _place_of(source: Source) -> tuple[str | None, ...] | None:
-    if isinstance(source, FileSource):
-        return (source.path,)
-    if isinstance(source, HubSource):
-        return (source.dataset, source.config, source.split)
-    return None
-
-
-def _most(sources: tuple[Source, ...]) -> int | None:
-    """How many records sources give at most, if that is known before they are read."""
-    counts = [s.size if isinstance(s, SyntheticSource) else s.limit for s in sources]
-    known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
-
-
-def _questions(data: DataConfig) -> int | None:
-    if data.evaluation.sources is not None:
-        return _most(data.evaluation.sources)
-    holdout, total = data.evaluation.holdout, _most(data.sources)
-    if holdout is not None and holdout >= 1:
-        return int(holdout)
-    return None if holdout is None or total is None else data.evaluation.holdout_count(total)
-
-
 # ---- evaluation and gate -----------------------------------------------------------------------------
-
-
-def metrics_are_measured(evaluation: EvaluationConfig, gate: GateConfig) -> Iterator[Finding]:
-    """Nothing can be decided by a metric that nobody measures."""
-    measured = ", ".join(evaluation.metrics)
-    for path, metric in ((("evaluation", "primary"), evaluation.primary), (("gate", "metric"), gate.metric)):
-        if metric is not None and metric not in evaluation.metrics:
-            yield Finding(path, f"is {metric}, which is not among evaluation.metrics", measured)
 
 
 def resamples_reach_confidence(gate: GateConfig) -> Iterator[Finding]:
@@ -212,6 +142,27 @@ def resamples_reach_confidence(gate: GateConfig) -> Iterator[Finding]:
         yield Finding(("gate", "resamples"), what, f"at least {least}, or a lower gate.confidence")
 
 
+def who_answers_is_there(evaluation: EvaluationConfig) -> Iterator[Finding]:
+    """A server of one's own has an address, and an address is used."""
+    if evaluation.engine == "endpoint" and evaluation.endpoint is None:
+        what = "is endpoint, but evaluation.endpoint does not say where it is"
+        yield Finding(("evaluation", "engine"), what, "evaluation.endpoint: {url: …, base: …}, or another engine")
+    if evaluation.endpoint is not None and evaluation.engine != "endpoint":
+        what = f"is given, but evaluation.engine is {evaluation.engine}, so it would not be asked"
+        yield Finding(("evaluation", "endpoint"), what, "evaluation.engine: endpoint, or no endpoint")
+
+
+def what_is_served_answers(evaluation: EvaluationConfig, serving: ServingConfig) -> Iterator[Finding]:
+    """The weights that will be served are those that answer."""
+    quantization = serving.quantization
+    if evaluation.engine == "transformers" and quantization is not None and quantization not in _QUANTIZATIONS:
+        what = f"is {quantization}, which transformers cannot make, so other weights would be judged than are served"
+        allowed = (
+            "evaluation.engine: vllm; or no quantization, if the checkpoint is quantized already: the engine sees that"
+        )
+        yield Finding(("serving", "quantization"), what, allowed)
+
+
 CHECKS: tuple[Callable[..., Iterator[Finding]], ...] = (
     rank_fits_engine,
     adapter_can_be_served,
@@ -220,8 +171,8 @@ CHECKS: tuple[Callable[..., Iterator[Finding]], ...] = (
     one_length_of_training,
     batches_fit,
     evaluation_is_one_of_two,
-    nothing_asked_was_trained_on,
-    questions_are_enough,
-    metrics_are_measured,
     resamples_reach_confidence,
+    who_answers_is_there,
+    what_is_served_answers,
+    *SUITE_CHECKS,
 )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
+from tuneline.config.data import FileSource
 from tuneline.config.metrics import Metric
 from tuneline.config.section import Section
-from tuneline.config.suites import HELDOUT, HeldoutSuite, PromptsSuite, QuestionsSuite, Suite
+from tuneline.config.suites import HELDOUT, HeldoutSuite, LmEvalSuite, PromptsSuite, QuestionsSuite, Suite
 
 AnsweringEngine = Literal["transformers", "vllm", "endpoint"]
 
@@ -63,7 +65,34 @@ class EvaluationConfig(Section):
         """What is measured on a suite."""
         return suite.metrics or (("check",) if isinstance(suite, PromptsSuite) else self.metrics)
 
-    def metric_of(self, suite: HeldoutSuite | QuestionsSuite | PromptsSuite) -> Metric:
-        """What decides on a suite."""
+    def metric_of(self, suite: HeldoutSuite | QuestionsSuite | PromptsSuite, of_gate: Metric | None = None) -> Metric:
+        """What decides on a suite.
+
+        Args:
+            suite: one of ``suites``.
+            of_gate: ``gate.metric``, which decides on suites of type heldout that measure it and name no other.
+        """
         measured = self.metrics_of(suite)
-        return suite.metric or (self.primary if self.primary in measured else measured[0])
+        if suite.metric is not None:
+            return suite.metric
+        if isinstance(suite, HeldoutSuite) and of_gate in measured:
+            return of_gate
+        return self.primary if self.primary in measured else measured[0]
+
+
+def evaluation_files(evaluation: EvaluationConfig) -> list[Path]:
+    """The files, and the folders of lm-eval's tasks, that an evaluation reads: what it measures depends on them.
+
+    Files that lm-eval's tasks name in turn are not among them.
+    """
+    found = [metric for metric in evaluation.metrics if metric.endswith(".py")]
+    for suite in evaluation.suites:
+        if isinstance(suite, HeldoutSuite | QuestionsSuite | PromptsSuite):
+            found += [metric for metric in suite.metrics or () if metric.endswith(".py")]
+        if isinstance(suite, PromptsSuite):
+            found.append(suite.path)
+        if isinstance(suite, QuestionsSuite):
+            found += [source.path for source in suite.sources if isinstance(source, FileSource)]
+        if isinstance(suite, LmEvalSuite) and suite.include_path is not None:
+            found.append(suite.include_path)
+    return [Path(path) for path in dict.fromkeys(found)]

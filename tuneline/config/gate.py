@@ -16,7 +16,8 @@ class GateConfig(Section):
     """The paired tests that a candidate must pass. They may also end undecided, which moves nothing."""
 
     metric: Metric | None = None
-    """What decides on the suite ``heldout``; without it ``evaluation.primary``."""
+    """What decides on suites of type ``heldout`` that measure it and name no other; without it
+    ``evaluation.primary``."""
 
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Of the interval around the mean difference. Higher asks for more evidence."""

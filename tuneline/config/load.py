@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from tuneline.config.checks import Finding, findings
+from tuneline.config.checks import findings
 from tuneline.config.experiment import Config
 from tuneline.config.explain import explain, keys_at, misplaced
-from tuneline.config.locate import NotHere, locate, locate_data, locate_model
+from tuneline.config.locate import NotHere, locate
 from tuneline.config.pretraining import PretrainingConfig
-from tuneline.config.problem import ConfigError, KeyPath, Place, Problem, nearest, other_name, shown
+from tuneline.config.problem import ConfigError, Finding, KeyPath, Place, Problem, nearest, other_name, shown
 from tuneline.config.section import Section
 from tuneline.config.source import Source, read_file
+from tuneline.config.wanted import wanted_files
 from tuneline.config.zenml_run import OURS
 
 C = TypeVar("C", bound=Section)
@@ -152,28 +153,15 @@ def _owned(problem: Problem) -> Problem:
 
 
 def _place_files(source: Source) -> None:
-    """Find local models and data files, and put their absolute paths into the values.
+    """Find local models and files, and put their absolute paths into the values.
 
     It works on the values as they were written, so that a missing file is told beside a wrong type.
     """
-    model, data = source.values.get("model"), source.values.get("data")
-    wanted: list[tuple[KeyPath, dict[str, Any], Callable[[str], str]]] = []
-    if isinstance(model, dict):
-        wanted.append((("model", "base"), model, locate_model))
-    if isinstance(data, dict):
-        evaluation = data.get("evaluation")
-        groups: list[tuple[KeyPath, Any]] = [(("data", "sources"), data.get("sources"))]
-        if isinstance(evaluation, dict):
-            groups.append((("data", "evaluation", "sources"), evaluation.get("sources")))
-        for path, items in groups:
-            for index, item in enumerate(items if isinstance(items, list) else ()):
-                if isinstance(item, dict) and item.get("type") == "file":
-                    wanted.append(((*path, index, "path"), item, locate_data))
-    for path, section, find in wanted:
-        given = section.get(str(path[-1]))
+    for path, inside, find in wanted_files(source.values):
+        given = inside[path[-1]]
         if isinstance(given, str):
             try:
-                section[str(path[-1])] = find(given)
+                inside[path[-1]] = find(given)
             except NotHere as missing:
                 source.problems.append(_missing(missing, path, source))
 

@@ -10,6 +10,9 @@ from tuneline.paths import REPO
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _DATA = "a JSON, JSON Lines, CSV or Parquet file of this machine"
+_PROMPTS = "a JSON Lines file of this machine"
+_SCRIPT = "a Python file of this machine"
+_TASKS = "a folder with lm-eval's task files"
 _MODEL = "a folder with config.json, weights and tokenizer, or a hub id such as Qwen/Qwen3-0.6B"
 
 
@@ -53,11 +56,45 @@ def locate_data(given: str) -> str:
     """
     if "://" in given:
         raise NotHere(f"is {given!r}, but a file source reads this machine's files", "a path, or a source of type hub")
-    path = locate(given, _DATA)
+    return _locate_file(given, _DATA)
+
+
+def locate_prompts(given: str) -> str:
+    """The absolute path of a file of prompts that has something in it.
+
+    Raises:
+        NotHere: it is missing, empty, or no file.
+    """
+    return _locate_file(given, _PROMPTS)
+
+
+def locate_script(given: str) -> str:
+    """The absolute path of a metric's script; the name of a metric, or what is none, as it is.
+
+    Raises:
+        NotHere: it is a script's path, and there is none.
+    """
+    return _locate_file(given, _SCRIPT) if given.endswith(".py") else given
+
+
+def locate_tasks(given: str) -> str:
+    """The absolute path of a folder with lm-eval's tasks.
+
+    Raises:
+        NotHere: it is missing, or no folder.
+    """
+    path = locate(given, _TASKS)
+    if not path.is_dir():
+        raise NotHere(f"is {given!r}, which is no folder", _TASKS)
+    return str(path)
+
+
+def _locate_file(given: str, allowed: str) -> str:
+    path = locate(given, allowed)
     if not path.is_file():
-        raise NotHere(f"is {given!r}, which is a folder", _DATA)
+        raise NotHere(f"is {given!r}, which is a folder", allowed)
     if path.stat().st_size == 0:
-        raise NotHere(f"is {given!r}, which is empty (0 bytes)", _DATA)
+        raise NotHere(f"is {given!r}, which is empty (0 bytes)", allowed)
     return str(path)
 
 

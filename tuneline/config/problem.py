@@ -73,6 +73,15 @@ class Problem:
         return f"{self.place}:{key} {self.what}.{meant}{allowed}"
 
 
+@dataclass(frozen=True)
+class Finding:
+    """What does not fit together, at which key, and what to do instead: a problem before it is known who wrote it."""
+
+    path: KeyPath
+    what: str
+    allowed: str = ""
+
+
 class ConfigError(UserError):
     """A config cannot be used. Nothing has been loaded or changed.
 

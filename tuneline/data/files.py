@@ -53,7 +53,7 @@ def read_rows(path: Path, limit: int | None = None) -> list[ReadRow]:
 
 
 def _read_json(path: Path, limit: int | None) -> list[ReadRow]:
-    text = _text(path)
+    text = read_text(path)
     start = _skip_blank(text, 0)
     if start == len(text):
         return []
@@ -105,7 +105,7 @@ def _json_list(text: str, start: int, path: Path, limit: int | None) -> list[Rea
 
 
 def _read_json_lines(path: Path, limit: int | None) -> list[ReadRow]:
-    return _json_lines(_text(path), path, limit)
+    return _json_lines(read_text(path), path, limit)
 
 
 def _json_lines(text: str, path: Path, limit: int | None) -> list[ReadRow]:
@@ -133,7 +133,7 @@ def _json_lines(text: str, path: Path, limit: int | None) -> list[ReadRow]:
 def _read_csv(path: Path, limit: int | None) -> list[ReadRow]:
     csv.field_size_limit(2**31 - 1)  # answers may be longer than the default of 128 KiB
     dialect: type[csv.Dialect] = csv.excel_tab if path.suffix.lower() == ".tsv" else csv.excel
-    reader = csv.reader(io.StringIO(_text(path), newline=""), dialect, strict=True)
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), dialect, strict=True)
     rows: list[ReadRow] = []
     header: list[str] | None = None
     try:
@@ -180,7 +180,12 @@ _READERS: dict[str, Callable[[Path, int | None], list[ReadRow]]] = {
 _KIND = {dict: "object", str: "text", int: "number", float: "number", bool: "true/false value"}
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file, without a byte order mark.
+
+    Raises:
+        UserError: it is not UTF-8; the message names the line.
+    """
     try:
         return path.read_bytes().decode("utf-8-sig")  # Excel and PowerShell put a byte order mark in front
     except UnicodeDecodeError as error:

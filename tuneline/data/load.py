@@ -17,10 +17,10 @@ def load_sets(data: DataConfig) -> tuple[ChatDataset, ChatDataset]:
     Raises:
         UserError: a source is missing, empty or mostly unreadable, or the sets share a prompt.
     """
-    everything = combine([_read(source, data.max_quarantined_share) for source in data.sources])
+    everything = combine([read_source(source, data.max_quarantined_share) for source in data.sources])
     if data.evaluation.sources is not None:
         training, _ = remove_duplicates(everything)
-        evaluation = combine([_read(source, data.max_quarantined_share) for source in data.evaluation.sources])
+        evaluation = combine([read_source(source, data.max_quarantined_share) for source in data.evaluation.sources])
         evaluation, _ = remove_duplicates(evaluation)
     else:
         unique, _ = remove_duplicates(everything)
@@ -31,17 +31,34 @@ def load_sets(data: DataConfig) -> tuple[ChatDataset, ChatDataset]:
     return training, evaluation
 
 
-def _read(source: Source, max_quarantined: float) -> ChatDataset:
+def read_source(source: Source, max_quarantined: float) -> ChatDataset:
+    """Read one source of a config.
+
+    Args:
+        source: the source.
+        max_quarantined: largest share of rows that may be unusable, 0 to 1.
+
+    Raises:
+        UserError: it is missing, empty or mostly unreadable.
+    """
     if isinstance(source, SyntheticSource):
         return read_synthetic(source.tools, source.size, seed=source.seed, split=source.split)
+    columns = {str(ours): theirs for ours, theirs in source.columns.items()}
     if isinstance(source, FileSource):
-        return read_file(source.path, format=source.format, limit=source.limit, max_quarantined=max_quarantined)
+        return read_file(
+            source.path,
+            format=source.format,
+            columns=columns,
+            limit=source.limit,
+            max_quarantined=max_quarantined,
+        )
     return read_hub(
         source.dataset,
         split=source.split,
         subset=source.config,
         revision=source.revision,
         format=source.format,
+        columns=columns,
         limit=source.limit,
         max_quarantined=max_quarantined,
     )

@@ -92,8 +92,13 @@ def split_holdout(dataset: ChatDataset, *, seed: int, size: int | None = None, s
     )
 
 
-def check_leaks(training: ChatDataset, evaluation: ChatDataset) -> None:
-    """Refuse an evaluation set whose prompts occur in training.
+def check_leaks(training: ChatDataset, evaluation: ChatDataset, suite: str = "") -> None:
+    """Refuse questions that occur in training.
+
+    Args:
+        training: what is trained on.
+        evaluation: what is asked.
+        suite: the name of the suite that asks it, for the message; without it the evaluation set.
 
     Raises:
         UserError: at least one does; the first three are named.
@@ -105,10 +110,13 @@ def check_leaks(training: ChatDataset, evaluation: ChatDataset) -> None:
     examples = "; ".join(
         f"{record.id} = {trained} ({record.prompt[-1].content[:80]!r})" for record, trained in leaks[:3]
     )
+    asked = f"prompts of the suite {suite!r}" if suite else "evaluation prompts"
     raise UserError(
-        f"{len(leaks)} of {len(evaluation)} evaluation prompts also occur in the training data, "
+        f"{len(leaks)} of {len(evaluation)} {asked} also occur in the training data, "
         f"so their scores would prove nothing: {examples}",
-        hint="Take them out of one of the two, or let the evaluation set be held out of the training data.",
+        hint="Take them out of the training data or out of the suite."
+        if suite
+        else "Take them out of one of the two, or let the evaluation set be held out of the training data.",
     )
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tuneline.evaluation.ask import Prompt
 from tuneline.evaluation.engines.engine import Answer, Engine, Request
 from tuneline.evaluation.report import Role
 
 
-def timed(engine: Engine, prompts: dict[Role, Sequence[Prompt]]) -> dict[Role, list[tuple[Answer, float]]]:
+def timed(engine: Engine, prompts: Mapping[Role, Sequence[Prompt]]) -> dict[Role, list[tuple[Answer, float]]]:
     """Answer each prompt alone and take the time.
 
     Args:

@@ -155,8 +155,9 @@ class SuiteReport(_Document):
         role: what it decides.
         primary: the metric that decides and leads.
         metrics: all of them.
-        min_difference: what a target's difference must exceed, in units of ``primary``.
-        margin: what a guard may lose, in units of ``primary`` (of a relative metric a share).
+        min_difference: what a target's difference must exceed, in units of ``primary``; None leaves it to the gate.
+        margin: what a guard may lose, in units of ``primary`` (of a relative metric a share); None leaves it to
+            the gate.
         items: the questions.
         subjects: who was asked. No champion means that none is in production.
         preferences: of a judge; then ``primary`` is ``preference`` and the subjects' results hold no scores for it.
@@ -168,8 +169,8 @@ class SuiteReport(_Document):
     role: SuiteRole = "target"
     primary: str
     metrics: tuple[str, ...] = Field(min_length=1)
-    min_difference: float = 0.0
-    margin: float = 0.0
+    min_difference: float | None = None
+    margin: float | None = None
     items: tuple[EvaluationItem, ...]
     subjects: tuple[SubjectResult, ...]
     preferences: tuple[Preferences, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from tuneline.evaluation.report import EvaluationItem, ItemResult, Role, Subject
 from tuneline.evaluation.scoring import scored, to_result
 from tuneline.evaluation.subjects import switched_to
 from tuneline.evaluation.suites.judge import judge
+from tuneline.evaluation.suites.lm_eval_tasks import LmEvalAnswers, run_lm_eval
 
 if TYPE_CHECKING:
     from tuneline.config import EvaluationConfig, GateConfig
@@ -97,7 +99,7 @@ def _answered(suite: HeldoutSuite | QuestionsSuite | PromptsSuite, e: Evaluators
         metrics=tuple(map(metric_name, metrics)),
         items=tuple(items),
         subjects=tuple(results),
-        **_rule(suite, e),
+        **_rule(suite),
     )
 
 
@@ -119,8 +121,12 @@ def _judged(suite: JudgeSuite, e: Evaluators) -> SuiteReport:
         subjects=tuple(results),
         preferences=preferences,
         note=f"{suite.model} was asked in both orders and came to the same result: {agreement}.",
-        **_rule(suite, e),
+        **_rule(suite),
     )
+
+
+def _judging(e: Evaluators, suite: JudgeSuite, opponent: Role, done: int) -> None:
+    e.tell(f"suite {suite.name}: {done} pairs judged beside the {opponent}")
 
 
 def _timed(suite: LatencySuite, e: Evaluators) -> SuiteReport:
@@ -142,7 +148,41 @@ def _timed(suite: LatencySuite, e: Evaluators) -> SuiteReport:
         items=tuple(items),
         subjects=tuple(results),
         note="Asked one by one and in turn, answered by transformers.",
-        **_rule(suite, e),
+        **_rule(suite),
+    )
+
+
+def _lm_eval(suite: LmEvalSuite, e: Evaluators) -> SuiteReport:
+    found = []
+    for subject in e.subjects:
+        e.tell(f"suite {suite.name}: the {subject.role} answers {', '.join(suite.tasks)}")
+        started = time.perf_counter()
+        with switched_to(e.model, subject.role):
+            answers = run_lm_eval(e.model, e.tokenizer, suite, e.evaluation.batch_size)
+        found.append((subject, answers, time.perf_counter() - started))
+    _, first, _ = found[0]
+    return SuiteReport(
+        primary=first.primary,
+        metrics=tuple(first.scores),
+        items=first.items,
+        subjects=tuple(_result(s, _sampled(answers), seconds) for s, answers, seconds in found),
+        note="Asked as lm-eval asks, without the prompt template.",
+        **_rule(suite),
+    )
+
+
+def _sampled(answers: LmEvalAnswers) -> tuple[ItemResult, ...]:
+    """lm-eval counts no tokens."""
+    return tuple(
+        ItemResult(
+            id=item.id,
+            completion=answers.completions[place],
+            scores={metric: values[place] for metric, values in answers.scores.items()},
+            prompt_tokens=0,
+            completion_tokens=0,
+            finished=True,
+        )
+        for place, item in enumerate(answers.items)
     )
 
 
@@ -167,13 +207,11 @@ def _result(subject: Subject, results: tuple[ItemResult, ...], seconds: float) -
     )
 
 
-def _rule(suite: Suite, e: Evaluators) -> dict[str, Any]:
-    """What the suite decides, as the config says or else as the gate does."""
-    gate = e.gate
+def _rule(suite: Suite) -> dict[str, Any]:
     return {
         "name": suite.name,
         "kind": suite.type,
         "role": suite.role,
-        "min_difference": gate.min_difference if suite.min_difference is None else suite.min_difference,
-        "margin": gate.margin if suite.margin is None else suite.margin,
+        "min_difference": suite.min_difference,
+        "margin": suite.margin,
     }

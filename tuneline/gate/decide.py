@@ -1,209 +1,174 @@
-"""The decision: a candidate passes if it is proven better than everyone it has to beat, and not otherwise.
+"""The decision: a candidate passes if it is proven better where it must be and no worse where it may not be.
 
-Broken input fails. A tie fails. Luck is called luck. What is not known stays where it is.
+Broken input fails. A tie on a target fails. Luck is called luck. What is not known stays where it is.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tuneline.evaluation.report import EvaluationReport, Role, SubjectResult, metric_label
-from tuneline.gate.bootstrap import paired_bootstrap, sign_test
-from tuneline.gate.verdict import Comparison, Outcome, Verdict
-
-Opponent = Literal["base", "champion"]
-
-
-class _BrokenEvaluationError(Exception):
-    """The report does not hold what a comparison needs."""
+from tuneline.config import GateConfig
+from tuneline.config.gate import Opponent
+from tuneline.config.metrics import metric_name
+from tuneline.evaluation.report import EvaluationReport, SuiteReport
+from tuneline.gate.compare import DecidingRole, Evidence, compare, groups_of, weigh
+from tuneline.gate.holm import Adjusted, holm
+from tuneline.gate.pairs import BrokenEvaluationError, pair, truncated
+from tuneline.gate.verdict import Comparison, Outcome, Rule, Verdict
+from tuneline.gate.verdict_words import BROKEN, rule_in_words, verdict_in_words
+from tuneline.gate.words import comparison_in_words
 
 
-def decide(
-    report: EvaluationReport,
-    *,
-    metric: str | None = None,
-    must_beat: Sequence[Opponent] = ("base", "champion"),
-    confidence: float = 0.95,
-    resamples: int = 10_000,
-    min_items: int = 50,
-    min_difference: float = 0.0,
-    seed: int = 0,
-) -> Verdict:
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """A suite whose differences are weighed, before Holm's correction says how sure they must be.
+
+    ``problem`` and ``problem_outcome`` say why they decide nothing, whatever they are.
+    """
+
+    suite: SuiteReport
+    role: DecidingRole
+    metric: str
+    threshold: float
+    evidence: tuple[Evidence, ...] = ()
+    problem: str = ""
+    problem_outcome: Outcome | None = None
+
+    @property
+    def p_value(self) -> float:
+        return max((found.p_value for found in self.evidence), default=1.0)
+
+
+def decide(report: EvaluationReport, rules: GateConfig) -> Verdict:
     """Judge a candidate by an evaluation report.
 
-    Against each opponent, the mean of the paired differences is estimated with a BCa bootstrap
-    interval. The candidate
+    Every suite with the role of target or guard gives a rule. On each, the mean of the paired differences to each
+    opponent is estimated with a BCa bootstrap interval.
 
-    - passes if the whole interval lies above ``min_difference``, and (few changed answers make a bootstrap
-      too sure of itself) so uneven a split of wins and losses is not a matter of luck either;
-    - fails if the whole interval lies at or below it, if no score differs, or if it did worse;
-    - is left undecided otherwise, and always with fewer than ``min_items`` questions.
+    - A target is compared with ``must_beat``; a champion that does not exist need not be beaten, the base model
+      then must. It passes if against each of them the whole interval lies above ``min_difference`` and so uneven
+      a split of wins and losses is no matter of luck either; it fails if against one the whole interval lies at
+      or below it, if no score differs, or if the candidate did worse.
+    - A guard is compared with the champion, or with the base model if there is none. It passes if the whole
+      interval lies above minus ``margin`` or if no score differs, and fails if the whole interval lies below it.
+    - Both are undecided otherwise, and always with fewer than ``min_items`` questions. Both fail if a question,
+      an answer or a score is missing, was refused, or is no number.
 
-    The verdict is the worst of the comparisons. A report that lacks anything fails.
+    Over several targets p-values and intervals are Holm's, so that all of them together let a useless candidate
+    pass as rarely as one alone: with ``confidence`` 0.95 in at most 2.5 % of cases.
+
+    The verdict is the worst of all guards and, with ``targets: all``, of all targets. With ``any`` one target
+    that passes is enough, unless another is proven worse or broken.
 
     Args:
-        report: what base model, champion and candidate answered.
-        metric: what to compare; the report's primary metric unless given.
-        must_beat: the opponents. A champion that does not exist need not be beaten, the base model then must.
-        confidence: of the two-sided interval; 0.95 lets at most 2.5 % of the useless candidates pass.
-        resamples: of the bootstrap.
-        min_items: with fewer questions nothing is decided.
-        min_difference: what the difference must exceed, in units of the metric.
-        seed: of the bootstrap.
+        report: what base model, champion and candidate answered, by suite.
+        rules: section ``gate`` of the config.
     """
-    metric = metric or report.primary
-    comparisons: list[Comparison] = []
-    try:
-        candidate = _checked(report, "candidate", metric)
-        for role in _opponents(report, must_beat):
-            opponent = _checked(report, role, metric)
-            comparisons.append(_compare(candidate, opponent, metric, confidence, resamples, min_difference, seed))
-    except _BrokenEvaluationError as error:
-        comparisons = []
-        outcome: Outcome = "FAIL"
-        sentence = f"The evaluation is broken and proves nothing: {error}."
+    champion: tuple[Opponent, ...] = ("champion",) if any(s.subject("champion") for s in report.suites) else ()
+    roles: tuple[DecidingRole, ...] = ("target", "guard")
+    trials = [_tried(suite, role, champion, rules) for role in roles for suite in report.suites if suite.role == role]
+    targets = [trial for trial in trials if trial.role == "target"]
+    if targets:
+        adjusted = holm([trial.p_value for trial in targets], confidence=rules.confidence)
+        adjusted += [Adjusted(trial.p_value, rules.confidence) for trial in trials if trial.role == "guard"]
+        found = [_rule(trial, by, rules, len(trials) > 1) for trial, by in zip(trials, adjusted, strict=True)]
+        outcome, deciding = _overall(found, rules)
+        sentence = verdict_in_words(outcome, deciding, found)
     else:
-        outcome, sentence = _overall(comparisons, len(report.items), min_items)
+        found, outcome = [], "FAIL"
+        sentence = f"{BROKEN}no suite has the role of a target, so there is nothing to be better at."
     return Verdict(
         outcome=outcome,
         sentence=sentence,
-        metric=metric,
-        items=len(report.items),
-        comparisons=tuple(comparisons),
-        confidence=confidence,
-        resamples=resamples,
-        seed=seed,
-        min_items=min_items,
-        min_difference=min_difference,
+        rules=tuple(found),
+        warnings=(report.agreement.sentence + ".",) if report.agreement and not report.agreement.agrees else (),
+        confidence=rules.confidence,
+        resamples=rules.resamples,
+        seed=rules.seed,
+        min_items=rules.min_items,
+        targets=rules.targets,
+        power=rules.power,
     )
 
 
-def _opponents(report: EvaluationReport, must_beat: Sequence[Opponent]) -> list[Role]:
-    if not must_beat:
-        raise _BrokenEvaluationError("nobody was named who must be beaten")
-    roles: list[Role] = [role for role in must_beat if role == "base" or report.subject(role) is not None]
-    return roles or ["base"]
-
-
-def _checked(report: EvaluationReport, role: Role, metric: str) -> SubjectResult:
-    """A subject that has a finite score for exactly the report's items."""
-    subject = report.subject(role)
-    if subject is None:
-        raise _BrokenEvaluationError(f"the {role} was not evaluated")
-    asked = [item.id for item in report.items]
-    answered = [result.id for result in subject.results]
-    if len(set(asked)) != len(asked):
-        raise _BrokenEvaluationError("an item occurs twice")
-    if answered != asked:
-        missing = len(set(asked) - set(answered))
-        raise _BrokenEvaluationError(
-            f"the {role} answered {len(answered)} of {len(asked)} items" if missing else f"the {role}'s items differ"
-        )
-    for result in subject.results:
-        value = result.scores.get(metric)
-        if value is None or not math.isfinite(value):
-            what = "no score" if value is None else f"the score {value}"
-            raise _BrokenEvaluationError(f"item {result.id!r} of the {role} has {what} for {metric}")
-    if len(asked) < 2:
-        raise _BrokenEvaluationError(f"there are {len(asked)} items")
-    return subject
-
-
-def _compare(
-    candidate: SubjectResult,
-    opponent: SubjectResult,
-    metric: str,
-    confidence: float,
-    resamples: int,
-    min_difference: float,
-    seed: int,
-) -> Comparison:
-    own, other = _scores(candidate, metric), _scores(opponent, metric)
-    differences = own - other
-    estimate = paired_bootstrap(differences, confidence=confidence, resamples=resamples, seed=seed)
-    wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
-    is_binary = bool(np.isin(own, (0.0, 1.0)).all() and np.isin(other, (0.0, 1.0)).all())
-    luck = sign_test(wins, losses) if is_binary else sign_test(wins + losses, 0)
-    outcome: Outcome
-    if wins + losses == 0 or estimate.difference < 0 or estimate.bca.high <= min_difference:
-        outcome = "FAIL"
-    elif estimate.bca.low > min_difference and luck < 1 - confidence:
-        outcome = "PASS"
+def _tried(suite: SuiteReport, role: DecidingRole, champion: tuple[Opponent, ...], rules: GateConfig) -> _Trial:
+    metric = metric_name(rules.metric) if rules.metric and suite.name == "heldout" else suite.primary
+    if role == "target":
+        threshold = rules.min_difference if suite.min_difference is None else suite.min_difference
+        opponents: list[Opponent] = [opponent for opponent in rules.must_beat if opponent == "base" or champion] or [
+            "base"
+        ]
     else:
-        outcome = "INCONCLUSIVE"
-    unworded = Comparison(
-        opponent=opponent.role,
-        opponent_version=opponent.version,
-        items=len(own),
-        candidate_mean=float(own.mean()),
-        opponent_mean=float(other.mean()),
-        difference=estimate.difference,
-        low=estimate.bca.low,
-        high=estimate.bca.high,
-        percentile_low=estimate.percentile.low,
-        percentile_high=estimate.percentile.high,
-        wins=wins,
-        losses=losses,
-        ties=len(own) - wins - losses,
-        luck=luck,
+        threshold = 0.0 - (rules.margin if suite.margin is None else suite.margin)
+        opponents = list(champion or ("base",))
+    try:
+        pairs = [pair(suite, opponent, metric) for opponent in opponents]
+    except BrokenEvaluationError as error:
+        return _Trial(suite, role, metric, threshold, problem=str(error), problem_outcome="FAIL")
+    sources = [item.source for item in suite.items]
+    if rules.clusters == "source" and len(set(sources)) == 1:
+        problem = (
+            f"All {len(sources)} questions come from one source, so nobody knows how much another would differ. "
+            "Ask questions from more sources"
+        )
+        return _Trial(suite, role, metric, threshold, problem=problem, problem_outcome="INCONCLUSIVE")
+    groups = groups_of(sources, rules.clusters)
+    evidence = tuple(weigh(found, role, threshold, groups, rules) for found in pairs)
+    if len(sources) < rules.min_items:
+        problem = (
+            f"Only {len(sources)} questions were asked and at least {rules.min_items} are needed, so nothing is "
+            f"decided. Ask {rules.min_items - len(sources)} more"
+        )
+        return _Trial(suite, role, metric, threshold, evidence, problem, "INCONCLUSIVE")
+    return _Trial(suite, role, metric, threshold, evidence)
+
+
+def _rule(trial: _Trial, adjusted: Adjusted, rules: GateConfig, has_several: bool) -> Rule:
+    comparisons = [_compared(evidence, trial, adjusted.confidence, rules.power) for evidence in trial.evidence]
+    outcome = trial.problem_outcome or _worst([c.outcome for c in comparisons])
+    rule = Rule(
+        suite=trial.suite.name,
+        role=trial.role,
+        metric=trial.metric,
+        threshold=trial.threshold,
+        items=len(trial.suite.items),
+        truncated=len(truncated(trial.suite, trial.metric)),
+        comparisons=tuple(comparisons),
+        p_value=trial.p_value,
+        adjusted_p=adjusted.p_value,
+        confidence=adjusted.confidence,
         outcome=outcome,
         sentence="",
     )
-    return unworded.model_copy(update={"sentence": _in_words(unworded, metric, confidence, min_difference)})
+    return rule.model_copy(update={"sentence": rule_in_words(rule, trial.problem, has_several)})
 
 
-def _scores(subject: SubjectResult, metric: str) -> NDArray[np.float64]:
-    return np.array([result.scores[metric] for result in subject.results], dtype=np.float64)
+def _compared(evidence: Evidence, trial: _Trial, confidence: float, power: float) -> Comparison:
+    unworded = compare(evidence, trial.role, trial.threshold, confidence=confidence, power=power)
+    words = comparison_in_words(unworded, trial.role, trial.metric, trial.threshold, confidence)
+    return unworded.model_copy(update={"sentence": words})
 
 
-def _in_words(c: Comparison, metric: str, confidence: float, min_difference: float) -> str:
-    """One sentence that a product owner understands."""
-    name = metric_label(metric)
-    points = (
-        f"{_points(c.candidate_mean)} against {_points(c.opponent_mean)} of 100 points of {name} on {c.items} questions"
-    )
-    interval = f"with {confidence:.0%} confidence between {_signed(c.low)} and {_signed(c.high)} points"
-    split = f"better on {c.wins}, worse on {c.losses}, the same on {c.ties}"
-    needed = f" by more than {_points(min_difference)} points" if min_difference else ""
-    if c.wins + c.losses == 0:
-        return f"On none of the {c.items} questions does its {name} differ from that of {c.label}: nothing was gained"
-    if c.outcome == "PASS":
-        return f"It is better than {c.label}{needed}: {points}, {_signed(c.difference)}, {interval} ({split})"
-    if c.high <= min_difference and c.difference < 0:
-        return f"It is worse than {c.label}: {points}, {_signed(c.difference)}, {interval} ({split})"
-    if c.difference < 0:
-        return f"It did worse than {c.label}: {points}, {_signed(c.difference)}, {interval} ({split})"
-    if c.outcome == "FAIL":
-        return f"It is not better than {c.label}{needed}: {points}, {_signed(c.difference)}, {interval} ({split})"
-    doubt = "" if c.low <= min_difference else f"; so few changed answers may be luck (probability {c.luck:.0%})"
-    return (
-        f"It is not known whether it is better than {c.label}{needed}: {points}, {_signed(c.difference)}, but "
-        f"{interval} ({split}){doubt}"
-    )
-
-
-def _overall(comparisons: Sequence[Comparison], items: int, min_items: int) -> tuple[Outcome, str]:
-    if items < min_items:
-        return "INCONCLUSIVE", (
-            f"Only {items} questions were asked and at least {min_items} are needed, so nothing is decided. Ask more."
-        )
+def _worst(outcomes: Sequence[Outcome]) -> Outcome:
     order: tuple[Outcome, ...] = ("FAIL", "INCONCLUSIVE", "PASS")
-    outcome = next(level for level in order if any(c.outcome == level for c in comparisons))
-    # The sentence is about what decided, not about the comparison that happened to come first.
-    reasons = ". ".join(c.sentence for c in comparisons if c.outcome == outcome)
-    advice = " Ask more questions, or train further." if outcome == "INCONCLUSIVE" else ""
-    opening = {"PASS": "The candidate is proven better", "FAIL": "The candidate does not pass"}
-    return outcome, f"{opening.get(outcome, 'The evidence is not enough')}. {reasons}.{advice}"
+    return next(level for level in order if level in outcomes)
 
 
-def _points(value: float) -> str:
-    return f"{100 * value:.1f}"
+def _overall(found: Sequence[Rule], rules: GateConfig) -> tuple[Outcome, list[Rule]]:
+    """The outcome, and the rules that brought it about."""
+    targets = [rule for rule in found if rule.role == "target"]
+    guards = [rule for rule in found if rule.role == "guard"]
+    if rules.targets == "any":
+        best = next(o for o in ("PASS", "INCONCLUSIVE", "FAIL") if any(rule.outcome == o for rule in targets))
+        # A target that merely did not improve is no obstacle beside one that did; one that got worse is.
+        targets = [rule for rule in targets if rule.outcome == best or _is_proven_worse(rule)]
+    counted = [*targets, *guards]
+    outcome = _worst([rule.outcome for rule in counted])
+    return outcome, [rule for rule in counted if rule.outcome == outcome]
 
 
-def _signed(value: float) -> str:
-    return "0.0" if abs(value) < 0.0005 else f"{100 * value:+.1f}"
+def _is_proven_worse(rule: Rule) -> bool:
+    """Broken counts too: it may hide anything."""
+    is_broken = rule.outcome == "FAIL" and not rule.comparisons
+    return is_broken or (rule.outcome == "FAIL" and any(c.high < 0 for c in rule.comparisons))

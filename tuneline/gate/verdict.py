@@ -34,8 +34,9 @@ class Comparison(_Document):
         percentile_low: lower end of the plain percentile interval.
         percentile_high: upper end of the plain percentile interval.
         wins: questions on which the candidate scored better; ``losses``: worse; ``ties``: the same.
-        luck: how likely a split of wins and losses this uneven is by luck alone (exact, two-sided);
-            on metrics other than 0 and 1 the smallest that this number of changed questions can give.
+        luck: how likely a split of wins and losses this uneven is by luck alone (exact, two-sided); on metrics
+            other than 0 and 1 the smallest that this number of changed questions can give. Where sources are
+            resampled, no less than what this number of changed sources can give.
         p_value: two-sided, of the difference against the rule's threshold; the larger of the bootstrap's and ``luck``
             on targets, the bootstrap's alone on guards.
         detectable: the smallest difference beyond the threshold that so many items would prove with the

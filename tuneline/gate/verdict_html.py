@@ -2,122 +2,130 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from html import escape
 
 from tuneline.evaluation.report import metric_label
-from tuneline.gate.verdict import Comparison, Verdict
+from tuneline.evaluation.scale import scale_of
+from tuneline.gate import forest
+from tuneline.gate.forest import CLASS, MARK, forest_plots, interval
+from tuneline.gate.verdict import Comparison, Outcome, Rule, Verdict
 from tuneline.page import page, table
 
-_CLASS = {"PASS": "good", "FAIL": "bad", "INCONCLUSIVE": "wait"}
-_COLOUR = {"PASS": "var(--good)", "FAIL": "var(--bad)", "INCONCLUSIVE": "var(--wait)"}
-_WIDTH, _LEFT, _RIGHT, _ROW, _TOP = 1000, 210, 200, 52, 34
+STYLE = (
+    forest.STYLE
+    + """<style>
+.verdict{border-left:6px solid;padding:4px 0 4px 18px;margin:0 0 20px}
+.verdict .outcome{font-size:26px;font-weight:700;line-height:1.2;margin:0}
+.verdict .outcome small{font-size:16px;font-weight:400;color:var(--soft);margin-left:10px}
+.verdict p.why{color:var(--ink);margin:8px 0 0}.verdict p.why b{display:block;font-size:17px}
+.numbers td,.numbers th{font-size:13px;padding:5px 7px}.numbers td{white-space:nowrap}
+.numbers p{color:var(--soft);font-size:13px}.numbers td:first-child{white-space:normal;min-width:110px}
+.warning{border:1px solid var(--wait);border-radius:6px;padding:8px 14px;margin:0 0 14px}
+</style>"""
+)
+_MEANS: dict[Outcome, str] = {
+    "PASS": "this version may move on",
+    "FAIL": "this version stays where it is",
+    "INCONCLUSIVE": "not known yet, so nothing moves",
+}
 
 
 def to_html(verdict: Verdict) -> str:
     """Draw a verdict: sentences, a forest plot of the differences, and the numbers behind it."""
-    name = metric_label(verdict.metric)
-    body = f'<p class="{_CLASS[verdict.outcome]}" style="font-size:17px">{escape(verdict.sentence)}</p>'
-    if verdict.comparisons:
-        body += f"<h2>Difference in {escape(name)}, candidate minus opponent, in points of 100</h2>"
-        body += forest_plot(verdict) + _numbers(verdict)
-    body += f"<h2>How this was decided</h2><p>{escape(_rules(verdict))}</p>"
-    return page(f"Verdict: {verdict.outcome}", f"{name} on {verdict.items} questions", body)
+    targets = sum(rule.role == "target" for rule in verdict.rules)
+    guards = len(verdict.rules) - targets
+    lead = (
+        f"{_count(targets, 'target')} and {_count(guards, 'guard')}, {verdict.confidence:.0%} confidence"
+        if verdict.rules
+        else "nothing could be compared"
+    )
+    return page(f"Verdict: {verdict.outcome}", lead, STYLE + headline(verdict) + evidence(verdict))
 
 
-def forest_plot(verdict: Verdict) -> str:
-    """An inline SVG: per opponent the difference as a dot, its interval as a bar, zero as a line."""
-    ends = [value for c in verdict.comparisons for value in (c.low, c.high, c.difference)]
-    low, high = min([*ends, 0.0]), max([*ends, verdict.min_difference, 0.0])
-    margin = max((high - low) * 0.08, 0.002)
-    low, high = low - margin, high + margin
-    bottom = _TOP + _ROW * len(verdict.comparisons)
-
-    def at(value: float) -> float:
-        return round(_LEFT + (value - low) / (high - low) * (_WIDTH - _LEFT - _RIGHT), 1)
-
-    parts = [_axis(at, low, high, bottom)]
-    parts.append(f'<line x1="{at(0)}" y1="{_TOP}" x2="{at(0)}" y2="{bottom}" stroke="var(--ink)" stroke-width="1.5"/>')
-    if verdict.min_difference:
-        wanted = at(verdict.min_difference)
-        parts.append(
-            f'<line x1="{wanted}" y1="{_TOP}" x2="{wanted}" y2="{bottom}" stroke="var(--accent)" '
-            f'stroke-dasharray="5 4"/><text x="{wanted}" y="{_TOP - 8}" text-anchor="middle">'
-            f"must exceed {100 * verdict.min_difference:g}</text>"
-        )
-    parts += [_row(c, at, _TOP + _ROW * index + _ROW / 2) for index, c in enumerate(verdict.comparisons)]
-    label = "; ".join(f"against {c.label}: {_interval(c)}" for c in verdict.comparisons)
+def headline(verdict: Verdict) -> str:
+    """What was decided and why, in words, with what else should be known."""
+    colour = CLASS[verdict.outcome]
+    first, dot, rest = verdict.sentence.partition(". ")
+    warnings = "".join(f'<p class="warning"><b class="wait">!</b> {escape(text)}</p>' for text in verdict.warnings)
     return (
-        f'<svg viewBox="0 0 {_WIDTH} {bottom + 30}" width="100%" role="img" aria-label="{escape(label)}">'
-        f"{''.join(parts)}</svg>"
+        f'<div class="verdict" style="border-color:var(--{colour})"><p class="outcome {colour}">'
+        f"{MARK[verdict.outcome]} {verdict.outcome} <small>{_MEANS[verdict.outcome]}</small></p>"
+        f'<p class="why"><b>{escape(first + dot.strip())}</b> {escape(rest)}</p></div>{warnings}'
     )
 
 
-def _axis(at: Callable[[float], float], low: float, high: float, bottom: float) -> str:
-    step = _nice_step(high - low)
-    first = math.ceil(low / step)
-    ticks = [index * step for index in range(first, math.floor(high / step) + 1)]
-    return "".join(
-        f'<line x1="{at(tick)}" y1="{_TOP}" x2="{at(tick)}" y2="{bottom}" stroke="var(--line)"/>'
-        f'<text x="{at(tick)}" y="{bottom + 18}" text-anchor="middle">{100 * tick:+g}</text>'.replace("+0<", "0<")
-        for tick in (round(tick, 6) for tick in ticks)
+def evidence(verdict: Verdict, *, folded: bool = False) -> str:
+    """The forest plot, the numbers behind it, and how they became a verdict."""
+    plots = f"<h2>What was asked, and what was found</h2>{forest_plots(verdict.rules)}" if verdict.rules else ""
+    numbers = _numbers(verdict.rules) if any(rule.comparisons for rule in verdict.rules) else ""
+    decided = f"<h2>How this was decided</h2><p>{escape(_in_words(verdict))}</p>"
+    if folded:
+        return f"{plots}<details><summary>the numbers, and how this was decided</summary>{numbers}{decided}</details>"
+    return plots + (f"<h2>The numbers</h2>{numbers}" if numbers else "") + decided
+
+
+def _numbers(rules: tuple[Rule, ...]) -> str:
+    levels = {rule.confidence for rule in rules if rule.comparisons}
+    level = f"{_percent(levels.pop())} " if len(levels) == 1 else ""
+    header = ["suite", "against", "candidate", "opponent", "better by", f"{level}interval"]
+    header += ["wins", "losses", "ties", "p", "adjusted p", "provable", "needed"]
+    rows = [_row(rule, comparison, with_level=not level) for rule in rules for comparison in rule.comparisons]
+    note = (
+        "Differences are turned so that plus is better. “Provable” is the smallest difference beyond what was asked "
+        "for that so many questions would prove, “needed” how many questions would settle the difference as it is."
     )
+    return f'<div class="numbers">{table(header, rows, frozenset(range(2, len(header))))}<p>{note}</p></div>'
 
 
-def _row(c: Comparison, at: Callable[[float], float], middle: float) -> str:
-    colour = _COLOUR[c.outcome]
-    low, high = at(c.low), at(c.high)
-    whiskers = "".join(
-        f'<line x1="{x}" y1="{middle - 7}" x2="{x}" y2="{middle + 7}" stroke="{colour}" stroke-width="3"/>'
-        for x in (low, high)
-    )
-    return (
-        f'<text x="0" y="{middle + 4}" style="fill:var(--ink);font-size:14px">against {escape(c.label)}</text>'
-        f'<line x1="{low}" y1="{middle}" x2="{high}" y2="{middle}" stroke="{colour}" stroke-width="3"/>{whiskers}'
-        f'<circle cx="{at(c.difference)}" cy="{middle}" r="6" fill="{colour}"/>'
-        f'<text x="{_WIDTH}" y="{middle + 4}" text-anchor="end" style="fill:{colour};font-size:14px">'
-        f"{escape(_interval(c))}</text>"
-    )
-
-
-def _numbers(verdict: Verdict) -> str:
-    header = ["against", "outcome", "candidate", "opponent", "difference", f"{verdict.confidence:.0%} interval"]
-    header += ["better", "worse", "same", "luck"]
-    rows = [
-        [
-            c.label,
-            c.outcome,
-            f"{100 * c.candidate_mean:.1f}",
-            f"{100 * c.opponent_mean:.1f}",
-            f"{100 * c.difference:+.1f}",
-            f"{100 * c.low:+.1f} to {100 * c.high:+.1f}",
-            str(c.wins),
-            str(c.losses),
-            str(c.ties),
-            "below 0.0001" if c.luck < 0.0001 else f"{c.luck:.2g}",
-        ]
-        for c in verdict.comparisons
+def _row(rule: Rule, c: Comparison, *, with_level: bool) -> list[str]:
+    scale = scale_of(rule.metric)
+    return [
+        f"{rule.suite}, {metric_label(rule.metric)}",
+        c.opponent if c.opponent_version is None else f"{c.opponent} ({c.opponent_version})",
+        scale.value(c.candidate_mean),
+        scale.value(c.opponent_mean),
+        scale.difference(c.difference),
+        interval(c, scale) + (f" ({_percent(rule.confidence)})" if with_level else ""),
+        f"{c.wins:,}",
+        f"{c.losses:,}",
+        f"{c.ties:,}",
+        _probability(c.p_value),
+        _probability(rule.adjusted_p),
+        scale.difference(c.detectable).lstrip("+"),
+        "" if c.needed_items is None else f"{c.needed_items:,}",
     ]
-    return table(header, rows, frozenset(range(2, len(header))))
 
 
-def _rules(verdict: Verdict) -> str:
-    wanted = f"{100 * verdict.min_difference:g} points"
+def _in_words(verdict: Verdict) -> str:
+    wanted = "all targets" if verdict.targets == "all" else "at least one target"
+    clustered = any(c.clusters < c.items for rule in verdict.rules for c in rule.comparisons)
+    together = " Questions of one source are alike and were drawn together." if clustered else ""
+    several = sum(rule.role == "target" for rule in verdict.rules) > 1
+    holm = (
+        " Several targets are several chances to be lucky: their p-values are adjusted by Holm's method, and the "
+        "intervals that decide are wider accordingly."
+        if several
+        else ""
+    )
     return (
         f"Every question was put to all models and the differences were resampled {verdict.resamples:,} times (BCa "
-        f"bootstrap, seed {verdict.seed}). The candidate passes if the whole {verdict.confidence:.0%} interval lies "
-        f"above {wanted} and the split of better and worse answers is not a matter of luck. It fails if the interval "
-        "lies at or below that, if nothing changed, if it did worse, or if the evaluation is broken. Otherwise, and "
-        f"with fewer than {verdict.min_items} questions, nothing is decided. Only PASS moves a version on."
+        f"bootstrap, seed {verdict.seed}).{together} A target passes if its whole interval lies above what was asked "
+        "for and the split of better and worse answers is not a matter of luck; a guard passes if its whole interval "
+        "lies above the loss that is allowed. Either fails if its interval lies at or below that, if a target changed "
+        f"nothing or did worse, or if the evaluation is broken. Otherwise, and with fewer than {verdict.min_items} "
+        f"questions, it is undecided.{holm} The candidate passes if {wanted} and every guard pass. The smallest "
+        f"provable difference and the number of questions needed are computed for a power of {verdict.power:.0%}. "
+        "Only PASS moves a version on."
     )
 
 
-def _interval(c: Comparison) -> str:
-    return f"{100 * c.difference:+.1f}  [{100 * c.low:+.1f}, {100 * c.high:+.1f}]"
+def _probability(p: float) -> str:
+    return "<0.0001" if p < 0.0001 else f"{p:.2g}"
 
 
-def _nice_step(span: float) -> float:
-    """A step of 1, 2 or 5 times a power of ten that gives four to ten ticks."""
-    power = 10.0 ** math.floor(math.log10(span / 4))
-    return next(factor * power for factor in (1, 2, 5, 10) if span / (factor * power) <= 9)
+def _percent(confidence: float) -> str:
+    return f"{100 * confidence:.4g}%"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"

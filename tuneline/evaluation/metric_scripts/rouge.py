@@ -1,4 +1,4 @@
-"""ROUGE-L: the F-score of the longest common subsequence of words.
+"""ROUGE: F-scores of the words in common (rouge1), and of the longest common subsequence of words (rougeL).
 
 Chin-Yew Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004,
 https://aclanthology.org/W04-1013, as implemented by Google's rouge-score, without stemming.
@@ -8,7 +8,7 @@ import datasets
 import evaluate
 from rouge_score import rouge_scorer
 
-_DESCRIPTION = "ROUGE-L F-measure of rouge-score, per item, from 0 to 1."
+_DESCRIPTION = "ROUGE F-measure of rouge-score, per item, from 0 to 1; config_name is rouge1 or rougeL."
 _FEATURES = datasets.Features({"predictions": datasets.Value("string"), "references": datasets.Value("string")})
 
 
@@ -22,7 +22,7 @@ class _Words:
         return text.split()
 
 
-class RougeL(evaluate.Metric):  # type: ignore[misc]
+class Rouge(evaluate.Metric):  # type: ignore[misc]
     """Scores per item, from 0 to 1."""
 
     def _info(self) -> evaluate.MetricInfo:
@@ -33,6 +33,7 @@ class RougeL(evaluate.Metric):  # type: ignore[misc]
         )
 
     def _compute(self, predictions: list[str], references: list[str]) -> dict[str, list[float]]:
-        scorer = rouge_scorer.RougeScorer(["rougeL"], tokenizer=_Words())
+        kind = self.config_name
+        scorer = rouge_scorer.RougeScorer([kind], tokenizer=_Words())
         pairs = zip(predictions, references, strict=True)
-        return {"scores": [float(scorer.score(reference, p)["rougeL"].fmeasure) for p, reference in pairs]}
+        return {"scores": [float(scorer.score(reference, p)[kind].fmeasure) for p, reference in pairs]}

@@ -1,0 +1,1 @@
+"""The parts of the evaluation report's page: scores by suite, what changed between the answers, slices."""

@@ -1,0 +1,1 @@
+"""Suites: from the config to items, and what an item is measured by besides its reference."""
