@@ -33,7 +33,7 @@ def training_key(config: Config) -> str:
     judged = {
         "questions": [_identity(source) for source in config.data.evaluation.sources or ()],
         "evaluation": config.evaluation.model_dump(mode="json", exclude=_LICENCES),
-        "gate": config.gate.model_dump(mode="json"),
+        "gate": config.gate.model_dump(mode="json", exclude={"approval"}),
         "serving": config.serving.engine().model_dump(mode="json"),
     }
     contents = {str(path): _content(path) for path in evaluation_files(config.evaluation)}

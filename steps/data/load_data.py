@@ -6,11 +6,13 @@ from zenml import step
 
 from materializers.chat_dataset import ChatDatasetMaterializer
 from materializers.questions import QuestionsMaterializer
-from tuneline.config import DataConfig, EvaluationConfig
+from tuneline.config import DataConfig, EvaluationConfig, LmEvalSuite
 from tuneline.data.dataset import ChatDataset
 from tuneline.data.load import load_sets
 from tuneline.evaluation.questions import Questions
 from tuneline.evaluation.suites.items import load_suites
+from tuneline.evaluation.suites.judge import check_keys
+from tuneline.evaluation.suites.lm_eval_tasks import check_lm_eval
 
 
 # Never cached: a file may have changed under the same path. What follows is cached by content.
@@ -31,5 +33,9 @@ def load_data(
 ]:
     """Read every source, convert it to chat records, and keep what is trained on and what is asked apart."""
     training_set, evaluation_set = load_sets(data)
+    check_keys(evaluation)
     questions = Questions(suites=load_suites(evaluation, data, training_set, evaluation_set))
+    for suite in evaluation.suites:
+        if isinstance(suite, LmEvalSuite):
+            check_lm_eval(suite, training_set)
     return training_set, evaluation_set, questions  # ZenML counts outputs by this literal tuple
