@@ -77,7 +77,14 @@ CASES = (
     _ALIKE("+10 points, 30 sources, sources resampled", gain=0.10),
     Case("guard that loses its margin of 5 points", role="guard", threshold=-0.05, gain=-0.05, most=0.05),
     Case("guard that loses its margin of 2, few changes", role="guard", threshold=-0.02, gain=-0.02, discordant=0.02),
-    Case("the same with 60 questions", role="guard", threshold=-0.02, gain=-0.02, discordant=0.02, items=60),
+    Case(
+        "guard that loses its margin of 2, 60 questions",
+        role="guard",
+        threshold=-0.02,
+        gain=-0.02,
+        discordant=0.02,
+        items=60,
+    ),
     Case("guard that loses nothing, margin of 5 points", role="guard", threshold=-0.05, discordant=0.10),
 )
 

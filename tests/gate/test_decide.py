@@ -104,6 +104,15 @@ def test_better_by_three_of_sixty_is_inconclusive_and_says_how_many_more_would_s
     assert found.detectable == pytest.approx(6 / 60)
 
 
+def test_the_advice_is_never_below_what_the_exact_test_needs() -> None:
+    # Four wins in ten: by the normal approximation 12 questions are enough, but then there are fewer than six wins.
+    report = report_of({"base": [0.0] * 10, "candidate": scores(4, of=10)})
+    verdict = decide(report, GateConfig(min_items=10))
+    assert verdict.outcome == "INCONCLUSIVE"
+    needed = verdict.rules[0].comparisons[0].needed_items
+    assert needed is not None and 15 <= needed <= 16
+
+
 def test_what_a_tie_lacks_is_not_more_questions() -> None:
     verdict = _judge(flip(CHAMPION, gained=10, lost=10))
     assert verdict.rules[0].comparisons[1].needed_items is None

@@ -11,26 +11,30 @@ from numpy.typing import NDArray
 
 from tests.evaluation.reports import report_with, subject_of, suite_of
 from tuneline.config import GateConfig
+from tuneline.evaluation.report import SubjectResult
 from tuneline.gate.decide import decide
+
+Scores = NDArray[np.float64]
 
 ITEMS = 300
 CANDIDATES = 2_000
 _RULES = GateConfig(must_beat=("champion",), resamples=1_000)
 
 
-def _passes(
-    champion: NDArray[np.float64], candidates: NDArray[np.float64], sources: list[str], rules: GateConfig
-) -> int:
+def _passes(champion: Scores, candidates: Scores, sources: list[str], rules: GateConfig) -> int:
     suite = suite_of({"base": [0.0] * ITEMS, "champion": champion.tolist()}, sources=sources)
+    # Building 600,000 answers would take longer than judging them: there are three per question.
+    answers = {score: subject_of("candidate", [score] * ITEMS).results for score in (0.0, 0.5, 1.0)}
     passed = 0
-    for seed, candidate in enumerate(candidates):
-        subjects = (*suite.subjects, subject_of("candidate", candidate.tolist()))
-        report = report_with(suite.model_copy(update={"subjects": subjects}))
+    for seed, scores in enumerate(candidates):
+        results = tuple(answers[float(score)][place] for place, score in enumerate(scores))
+        candidate = SubjectResult(role="candidate", results=results)
+        report = report_with(suite.model_copy(update={"subjects": (*suite.subjects, candidate)}))
         passed += decide(report, rules.model_copy(update={"seed": seed})).passed
     return passed
 
 
-def _candidates(champion: NDArray[np.float64], discordant: float, gain: float, seed: int) -> NDArray[np.float64]:
+def _candidates(champion: Scores, discordant: float, gain: float, seed: int) -> Scores:
     """Scores of candidates that change a share of the answers and are better by ``gain`` on average."""
     # Half of the champion's answers are right and can be lost, half can be gained: each rate is relative to its half.
     change = np.where(champion == 0, discordant + gain, discordant - gain)
@@ -54,11 +58,13 @@ def test_better_by_ten_points_with_a_quarter_changed_at_least_nine_candidates_in
 
 
 def test_items_that_are_alike_within_their_sources_pass_too_often_unless_sources_are_resampled() -> None:
-    champion = np.full(ITEMS, 0.5)
     rng = np.random.default_rng(13)
-    # 30 sources of 10 items; half of the variance of a difference is its source's: intra-source correlation 0.5.
-    of_source = np.repeat(rng.normal(0, 0.2, (CANDIDATES, 30)), 10, axis=1)
-    candidates = champion + of_source + rng.normal(0, 0.2, (CANDIDATES, ITEMS))
+    # 30 sources of 10 items. An item's score is its source's in seven cases of ten: two of a source correlate by 0.49.
+    scores, chances = [0.0, 0.5, 1.0], [0.25, 0.5, 0.25]
+    of_source = np.repeat(rng.choice(scores, p=chances, size=(CANDIDATES, 30)), 10, axis=1)
+    own = rng.choice(scores, p=chances, size=(CANDIDATES, ITEMS))
+    candidates = np.where(rng.random((CANDIDATES, ITEMS)) < 0.7, of_source, own)
+    champion = np.full(ITEMS, 0.5)
     sources = [f"s{n // 10}" for n in range(ITEMS)]
     assert _passes(champion, candidates, sources, _RULES) <= 0.05 * CANDIDATES
     by_item = _RULES.model_copy(update={"clusters": "none"})
