@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.evaluation.reports import judged, report_of, report_with, suite_of
-from tests.gate.scores import BASE, CHAMPION, flip
+from tests.gate.scores import BASE, CHAMPION, flip, scores
 from tuneline.config import GateConfig
 from tuneline.evaluation.report import SuiteReport
 from tuneline.gate.decide import decide
@@ -57,10 +57,30 @@ def test_better_on_the_target_and_no_worse_on_a_guard_passes() -> None:
 
 
 def test_a_guard_that_nothing_changed_on_passes() -> None:
-    for margin in (0.0, 0.02):
-        verdict = _decide(_suite("heldout", BETTER), _suite("safety", CHAMPION, "guard", margin=margin))
-        assert verdict.outcome == "PASS"
-        assert "nothing was lost" in verdict.rules[1].sentence
+    verdict = _decide(_suite("heldout", BETTER), _suite("safety", CHAMPION, "guard", margin=0.02))
+    assert verdict.outcome == "PASS"
+    assert "nothing was lost" in verdict.rules[1].sentence
+
+
+def test_a_guard_of_few_questions_passes_only_if_a_loss_of_its_margin_would_have_shown() -> None:
+    few = scores(40, of=60)
+    for items, outcome in ((60, "INCONCLUSIVE"), (182, "INCONCLUSIVE"), (183, "PASS")):  # 2 * 0.98**183 < 0.05
+        champion = (few * 4)[:items]
+        guard = suite_of({"base": champion, "champion": champion, "candidate": champion}, "safety", role="guard")
+        rule = _decide(_suite("heldout", BETTER), guard).rules[1]
+        assert rule.outcome == outcome, items
+    guard = suite_of({"base": few, "champion": few, "candidate": few}, "safety", role="guard")
+    rule = _decide(_suite("heldout", BETTER), guard).rules[1]
+    assert rule.comparisons[0].hidden_loss == pytest.approx(0.98**60)
+    assert rule.comparisons[0].needed_items is not None and 183 <= rule.comparisons[0].needed_items <= 193
+    assert "may hide a loss of 2.0 points (probability 30%)" in rule.sentence
+    assert "About 130 more questions would settle it." in rule.sentence
+
+
+def test_a_guard_without_bounds_passes_if_nothing_changed() -> None:
+    brief = [12.0] * 60
+    guard = suite_of({"base": brief, "champion": brief, "candidate": brief}, "brief", metric="length", role="guard")
+    assert _decide(_suite("heldout", BETTER), guard).outcome == "PASS"
 
 
 def test_a_guard_that_may_have_lost_more_than_its_margin_is_inconclusive_and_says_what_would_settle_it() -> None:

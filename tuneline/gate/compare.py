@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tuneline.config import GateConfig
 from tuneline.gate.bootstrap import Bootstrap, Interval, paired_bootstrap
-from tuneline.gate.exact import changes_beyond_luck, least_luck, sign_test
+from tuneline.gate.exact import changes_beyond_luck, hidden_loss, least_luck, sign_test
 from tuneline.gate.pairs import Pairs
 from tuneline.gate.power import detectable_difference, items_to_settle
 from tuneline.gate.verdict import Comparison, Outcome
@@ -35,6 +35,7 @@ class Evidence:
         is_binary: whether every difference is -1, 0 or 1, so that wins and losses are all there is to know.
         changed_groups: how many groups hold a win or a loss; None if each item stands for itself.
         luck: the exact probability of so uneven a split; see ``Comparison.luck``.
+        hidden_loss: of a guard, see ``Comparison.hidden_loss``.
         p_value: two-sided, against the threshold.
     """
 
@@ -45,6 +46,7 @@ class Evidence:
     is_binary: bool
     changed_groups: int | None
     luck: float
+    hidden_loss: float
     p_value: float
 
 
@@ -63,7 +65,7 @@ def weigh(
     """Resample the differences and compute the p-value.
 
     On targets it is the larger of the bootstrap's and of luck's: few changed answers make a bootstrap too sure
-    of itself. A guard need not show that anything changed.
+    of itself. A guard need not show that anything changed, but so many questions that a loss would have shown.
     """
     differences = pairs.differences
     bootstrap = paired_bootstrap(differences, resamples=rules.resamples, seed=rules.seed, groups=groups)
@@ -72,9 +74,12 @@ def weigh(
     changed_groups = None if groups is None else len(np.unique(groups[differences != 0]))
     luck = _luck(wins, losses, is_binary, changed_groups)
     p_value = bootstrap.p_value(threshold)
-    if role == "target":
-        p_value = max(p_value, luck)
-    return Evidence(pairs, bootstrap, wins, losses, is_binary, changed_groups, luck, p_value)
+    # Scores from 0 to 1 lose at most one each, so a mean loss of the margin takes that share of the items or more.
+    hidden = 0.0
+    if role == "guard" and pairs.in_points:
+        hidden = hidden_loss(len(differences), losses - wins, -threshold)
+    p_value = max(p_value, luck) if role == "target" else max(p_value, min(1.0, 2 * hidden))
+    return Evidence(pairs, bootstrap, wins, losses, is_binary, changed_groups, luck, hidden, p_value)
 
 
 def _luck(wins: int, losses: int, is_binary: bool, changed_groups: int | None) -> float:
@@ -87,8 +92,8 @@ def compare(evidence: Evidence, role: DecidingRole, threshold: float, *, confide
 
     A target passes if the whole interval lies above the threshold and luck cannot explain it; it fails if the
     whole interval lies at or below it, if no score differs, or if the candidate did worse. A guard passes if the
-    whole interval lies above the threshold (non-inferiority) or if no score differs, and fails if the whole
-    interval lies below it.
+    whole interval lies above the threshold (non-inferiority) and so few losses do not hide a larger one; it fails
+    if the whole interval lies below it. One whose scores have no bounds also passes if none of them differs.
     """
     pairs, bootstrap = evidence.pairs, evidence.bootstrap
     bca, percentile = bootstrap.bca(confidence), bootstrap.percentile(confidence)
@@ -109,6 +114,7 @@ def compare(evidence: Evidence, role: DecidingRole, threshold: float, *, confide
         losses=evidence.losses,
         ties=len(pairs.differences) - evidence.wins - evidence.losses,
         luck=evidence.luck,
+        hidden_loss=evidence.hidden_loss,
         p_value=evidence.p_value,
         detectable=_detectable(evidence, role, confidence, power),
         needed_items=_needed(evidence, role, threshold, confidence, power) if outcome == "INCONCLUSIVE" else None,
@@ -120,7 +126,7 @@ def compare(evidence: Evidence, role: DecidingRole, threshold: float, *, confide
 def _outcome(evidence: Evidence, role: DecidingRole, threshold: float, interval: Interval, alpha: float) -> Outcome:
     difference = evidence.bootstrap.difference
     has_changed = evidence.wins + evidence.losses > 0
-    if role == "guard" and not has_changed:
+    if role == "guard" and not has_changed and not evidence.pairs.in_points:
         return "PASS"
     if role == "target" and (not has_changed or difference < 0 or interval.high <= threshold):
         return "FAIL"
@@ -142,9 +148,21 @@ def _needed(evidence: Evidence, role: DecidingRole, threshold: float, confidence
     items = len(evidence.pairs.differences)
     distance = evidence.bootstrap.difference - threshold
     needed = items_to_settle(items, distance, evidence.bootstrap.standard_error, confidence=confidence, power=power)
+    while (
+        needed is not None and role == "guard" and distance > 0 and _may_hide(evidence, needed, -threshold, confidence)
+    ):
+        needed = math.ceil(needed * 1.05) if needed < _MOST_ITEMS else None
     while needed is not None and role == "target" and distance > 0 and _may_be_luck(evidence, needed, 1 - confidence):
         needed = math.ceil(needed * 1.05) if needed < _MOST_ITEMS else None
     return needed
+
+
+def _may_hide(evidence: Evidence, items: int, margin: float, confidence: float) -> bool:
+    """Whether so many items with the same shares of wins and losses would still be too few to rule the margin out."""
+    growth = items / len(evidence.pairs.differences)
+    if not evidence.pairs.in_points:
+        return False
+    return 2 * hidden_loss(items, math.ceil((evidence.losses - evidence.wins) * growth), margin) >= 1 - confidence
 
 
 def _may_be_luck(evidence: Evidence, items: int, alpha: float) -> bool:

@@ -37,3 +37,23 @@ def least_luck(changed: int) -> float:
 def changes_beyond_luck(alpha: float) -> int:
     """How many changed answers, all on one side, it takes to be less probable than ``alpha``: 6 for 0.05."""
     return math.floor(1 - math.log2(alpha)) + 1
+
+
+def hidden_loss(items: int, net_losses: int, margin: float) -> float:
+    """How likely so few losses are if every item were really lost with probability ``margin``, nothing being won.
+
+    The lower tail of the binomial distribution. A bootstrap cannot see it: where no loss was drawn, no resample holds
+    one, and a guard of 60 questions that truly loses two points shows none of it three times in ten. Nought losses on
+    n items rule out a share of about 3/n (Hanley & Lippman-Hand, 1983, "If nothing goes wrong, is everything all
+    right?", Journal of the American Medical Association 249:1743-1745).
+    """
+    if margin <= 0:
+        return 1.0
+    if margin >= 1:
+        return 0.0
+    most = max(0, net_losses)
+    log_term, total = items * math.log1p(-margin), 0.0
+    for count in range(min(most, items) + 1):
+        total += math.exp(log_term)
+        log_term += math.log((items - count) / (count + 1) * margin / (1 - margin)) if count < items else 0.0
+    return min(1.0, total)

@@ -34,6 +34,7 @@ class Pairs:
             as shares of the opponent's mean.
         candidate_mean: in units of the metric; of a judge the share of items won, ties half.
         opponent_mean: likewise.
+        in_points: whether an item can lose one at most.
     """
 
     opponent: Role
@@ -41,6 +42,7 @@ class Pairs:
     differences: NDArray[np.float64]
     candidate_mean: float
     opponent_mean: float
+    in_points: bool
 
 
 def pair(suite: SuiteReport, opponent: Role, metric: str) -> Pairs:
@@ -60,7 +62,8 @@ def pair(suite: SuiteReport, opponent: Role, metric: str) -> Pairs:
     scores = np.array([0.0 if n in cut else score for n, score in enumerate(_scores(own, metric))])
     opposed = np.array(_scores(other, metric))
     means = float(scores.mean()), float(opposed.mean())
-    return Pairs(other.role, other.version, _oriented(scores - opposed, spec, other.role, means[1]), *means)
+    differences = _oriented(scores - opposed, spec, other.role, means[1])
+    return Pairs(other.role, other.version, differences, *means, in_points=spec.unit == "points")
 
 
 def truncated(suite: SuiteReport, metric: str) -> list[int]:
@@ -134,4 +137,4 @@ def _judged(suite: SuiteReport, other: SubjectResult) -> Pairs:
             raise BrokenEvaluationError(f"the judge gave no usable answer on item {item.id!r} against the {other.role}")
     values = np.array(found.values)
     won = float(((values + 1) / 2).mean())
-    return Pairs(other.role, other.version, np.round(values, DECIMALS), won, 1 - won)
+    return Pairs(other.role, other.version, np.round(values, DECIMALS), won, 1 - won, in_points=True)

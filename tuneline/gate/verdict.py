@@ -37,8 +37,10 @@ class Comparison(_Document):
         luck: how likely a split of wins and losses this uneven is by luck alone (exact, two-sided); on metrics
             other than 0 and 1 the smallest that this number of changed questions can give. Where sources are
             resampled, no less than what this number of changed sources can give.
+        hidden_loss: of a guard on scores from 0 to 1, how likely so few losses are if it truly loses its margin
+            (exact, one-sided); 0 where that is not asked.
         p_value: two-sided, of the difference against the rule's threshold; the larger of the bootstrap's and ``luck``
-            on targets, the bootstrap's alone on guards.
+            on targets, of the bootstrap's and twice ``hidden_loss`` on guards.
         detectable: the smallest difference beyond the threshold that so many items would prove with the
             configured power.
         needed_items: how many items would settle the difference as it is, with the configured power; None if it is
@@ -62,6 +64,7 @@ class Comparison(_Document):
     losses: int
     ties: int
     luck: float
+    hidden_loss: float = 0.0
     p_value: float
     detectable: float
     needed_items: int | None

@@ -111,7 +111,7 @@ def _in_words(verdict: Verdict) -> str:
         f"Every question was put to all models and the differences were resampled {verdict.resamples:,} times (BCa "
         f"bootstrap, seed {verdict.seed}).{together} A target passes if its whole interval lies above what was asked "
         "for and the split of better and worse answers is not a matter of luck; a guard passes if its whole interval "
-        "lies above the loss that is allowed. Either fails if its interval lies at or below that, if a target changed "
+        "lies above the loss that is allowed and such a loss would have shown on so many questions. Either fails if its interval lies at or below that, if a target changed "
         f"nothing or did worse, or if the evaluation is broken. Otherwise, and with fewer than {verdict.min_items} "
         f"questions, it is undecided.{holm} The candidate passes if {wanted} and every guard pass. The smallest "
         f"provable difference and the number of questions needed are computed for a power of {verdict.power:.0%}. "

@@ -15,7 +15,7 @@ def comparison_in_words(c: Comparison, role: DecidingRole, metric: str, threshol
     if c.wins + c.losses == 0:
         what = "gained" if role == "target" else "lost"
         same = f"On none of the {c.items} questions does its {spec.label} differ from that of {c.label}"
-        return f"{same}: nothing was {what}"
+        return f"{same}: nothing was {what}{_hidden(c, role, spec, threshold)}"
     claim = _claim(c, role, spec, threshold)
     but = "but " if c.outcome == "INCONCLUSIVE" else ""
     split = f"better on {c.wins}, worse on {c.losses}, the same on {c.ties}"
@@ -24,7 +24,7 @@ def comparison_in_words(c: Comparison, role: DecidingRole, metric: str, threshol
     )
     if c.outcome == "INCONCLUSIVE" and role == "target" and c.low > threshold:
         sentence += f"; so few changed answers may be luck (probability {c.luck:.0%})"
-    return sentence
+    return sentence + _hidden(c, role, spec, threshold)
 
 
 def advice_in_words(c: Comparison, role: DecidingRole, metric: str) -> str:
@@ -51,6 +51,15 @@ def about(count: int) -> int:
 def percent(share: float) -> str:
     """Write a confidence: ``95%``, ``97.5%``."""
     return f"{100 * share:.4g}%"
+
+
+def _hidden(c: Comparison, role: DecidingRole, spec: MetricSpec, threshold: float) -> str:
+    """What an undecided guard on which little changed may hide."""
+    if role != "guard" or c.outcome != "INCONCLUSIVE" or c.low <= threshold:
+        return ""
+    return (
+        f", but so few questions may hide a loss of {_amount(abs(threshold), spec)} (probability {c.hidden_loss:.0%})"
+    )
 
 
 def _claim(c: Comparison, role: DecidingRole, spec: MetricSpec, threshold: float) -> str:

@@ -1,1 +1,2 @@
-def other_engine(*a): raise NotImplementedError
+def other_engine(*a):
+    raise NotImplementedError
