@@ -9,15 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.evaluation.conftest import build_base, make_adapter, tokenizer
 from tuneline.config import LmEvalSuite
 from tuneline.data.dataset import ChatDataset
 from tuneline.data.records import ChatRecord, Message
 from tuneline.errors import TunelineError, UserError
 from tuneline.evaluation.subjects import AdapterSubject, switched_to, with_adapters
 from tuneline.evaluation.suites.lm_eval_tasks import check_lm_eval, run_lm_eval
-
-__all__ = ["build_base", "make_adapter", "tokenizer"]  # fixtures
 
 ROWS = [{"question": f"Is {n} even?", "answer": n % 2, "word": "yes" if n % 2 == 0 else "no"} for n in range(12)]
 CHOICE = """\

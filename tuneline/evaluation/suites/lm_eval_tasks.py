@@ -135,6 +135,7 @@ def run_lm_eval(
             limit=suite.limit,
             bootstrap_iters=0,
             log_samples=True,
+            task_manager=_manager(suite),  # or it would make one with all tasks, for nothing
         )
     except Exception as error:  # a task's own code may raise anything
         raise TunelineError(
