@@ -15,7 +15,9 @@ from tuneline.config import (
     EvaluationConfig,
     EvaluationData,
     FileSource,
+    GateConfig,
     HeldoutSuite,
+    LatencySuite,
     PromptsSuite,
     QuestionsSuite,
     SyntheticSource,
@@ -23,7 +25,7 @@ from tuneline.config import (
 from tuneline.data.load import load_sets
 from tuneline.errors import UserError
 from tuneline.evaluation.report import EvaluationItem
-from tuneline.evaluation.suites.items import load_suites, spread
+from tuneline.evaluation.suites.items import check_sizes, load_suites, spread
 from tuneline.paths import REPO
 
 DATA = DataConfig(
@@ -191,6 +193,24 @@ def test_a_prompt_that_is_trained_on_is_refused_in_any_suite(tmp_path: Path) -> 
     assert f"smoke:2 = {leaked.id}" in said
     source = SyntheticSource(type="synthetic", tools=("git", "helm"), size=5)
     assert "the suite 'old'" in _refused(QuestionsSuite(type="questions", name="old", sources=(source,)))
+
+
+def test_suites_that_decide_and_are_too_small_for_a_verdict_are_refused_together(tmp_path: Path) -> None:
+    heldout = HeldoutSuite(type="heldout", name="all", role="target")
+    clock: dict[str, Any] = {"type": "latency", "questions": "all", "limit": 15}
+    suites = (
+        heldout,
+        _prompts(tmp_path, {"prompt": "a", "contains": "b"}, role="guard"),
+        LatencySuite(name="clock", role="guard", **clock),
+        LatencySuite(name="shown", role="report", **clock),
+    )
+    evaluation = EvaluationConfig(suites=suites)
+    found = _load(*suites)
+    check_sizes(found, evaluation, GateConfig(min_items=1))
+    with pytest.raises(UserError) as caught:
+        check_sizes(found, evaluation, GateConfig(min_items=20))
+    assert "smoke (guard) has 1, clock (guard) has 15, and gate.min_items is 20" in str(caught.value)
+    check_sizes(found, EvaluationConfig(suites=(heldout,)), GateConfig(min_items=20))
 
 
 def test_a_limit_takes_items_evenly_over_the_suite() -> None:

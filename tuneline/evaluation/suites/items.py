@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from tuneline.config.data import DataConfig
 from tuneline.config.evaluation import EvaluationConfig
+from tuneline.config.gate import GateConfig
 from tuneline.config.problem import nearest
-from tuneline.config.suites import HeldoutSuite, PromptsSuite, QuestionsSuite
+from tuneline.config.suites import HeldoutSuite, JudgeSuite, LatencySuite, PromptsSuite, QuestionsSuite
 from tuneline.data.dataset import ChatDataset, combine
 from tuneline.data.load import read_source
 from tuneline.data.records import ChatRecord
@@ -54,6 +55,32 @@ def load_suites(
     for name, items in found.items():
         check_leaks(training_set, ChatDataset(records=[as_record(item) for item in items]), name)
     return found
+
+
+def check_sizes(found: Mapping[str, Items], evaluation: EvaluationConfig, gate: GateConfig) -> None:
+    """Refuse suites that decide and are too small for any verdict.
+
+    Args:
+        found: what ``load_suites`` gave.
+        evaluation: the suites; those of judge and clock have as many items as the suite they ask, up to their limit.
+        gate: what a verdict needs.
+
+    Raises:
+        UserError: a target or guard has fewer than ``gate.min_items`` questions; all of them are told.
+    """
+    small = []
+    for suite in evaluation.suites:
+        items = found.get(suite.questions if isinstance(suite, JudgeSuite | LatencySuite) else suite.name)
+        if items is None or suite.role == "report":
+            continue
+        count = len(spread(items, suite.limit)) if isinstance(suite, JudgeSuite | LatencySuite) else len(items)
+        if count < gate.min_items:
+            small.append(f"{suite.name} ({suite.role}) has {count}")
+    if small:
+        raise UserError(
+            f"Too few questions for a verdict: {', '.join(small)}, and gate.min_items is {gate.min_items}.",
+            hint="Bring more questions, set role: report, or lower gate.min_items.",
+        )
 
 
 def spread(items: Sequence[EvaluationItem], limit: int | None) -> Items:

@@ -11,6 +11,7 @@ import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from tuneline.config.suites import LmEvalSuite
@@ -67,9 +68,7 @@ def load_tasks(suite: LmEvalSuite) -> dict[str, Any]:
     Raises:
         UserError: a task is unknown, or its data cannot be loaded.
     """
-    from lm_eval.tasks import TaskManager
-
-    manager = TaskManager(include_path=suite.include_path)
+    manager = _manager(suite)
     for name in suite.tasks:
         if name not in manager.all_tasks:
             near = difflib.get_close_matches(name, manager.all_tasks, 3)
@@ -88,6 +87,25 @@ def load_tasks(suite: LmEvalSuite) -> dict[str, Any]:
             "HF_TOKEN), download them beforehand, or bring tasks with local files by include_path.",
         ) from error
     return tasks
+
+
+def _manager(suite: LmEvalSuite) -> Any:
+    """What knows the tasks: those of the suite's own folder if they are enough, for lm-eval's take half a minute."""
+    from lm_eval.tasks import TaskManager
+
+    if suite.include_path is not None:
+        own = TaskManager(include_path=suite.include_path, include_defaults=False)
+        if set(suite.tasks) <= set(own.all_subtasks):  # groups may name tasks of lm-eval's
+            return own
+    return _whole_manager(suite.include_path)
+
+
+@cache
+def _whole_manager(include_path: str | None) -> Any:
+    """lm-eval's tasks with one's own: it reads more than ten thousand files, once for all subjects."""
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager(include_path=include_path)
 
 
 def run_lm_eval(
@@ -117,6 +135,7 @@ def run_lm_eval(
             limit=suite.limit,
             bootstrap_iters=0,
             log_samples=True,
+            task_manager=_manager(suite),  # or it would make one with all tasks, for nothing
         )
     except Exception as error:  # a task's own code may raise anything
         raise TunelineError(
