@@ -76,7 +76,7 @@ def sync_aliases(model: str, versions: Sequence[Version] | None = None) -> bool:
 
         client = MlflowClient()
         wanted = list_versions(model) if versions is None else versions
-        numbers = _registered(client, model, wanted)
+        numbers = _registered(client, model, wanted, remote=tracker.get_tracking_uri().startswith("http"))
         held = {alias: str(number) for alias, number in client.get_registered_model(model).aliases.items()}
         for alias in ALIASES:
             holder = next((numbers[version.name] for version in wanted if version.stage == alias), None)
@@ -87,7 +87,7 @@ def sync_aliases(model: str, versions: Sequence[Version] | None = None) -> bool:
     return True
 
 
-def _registered(client: MlflowClient, model: str, versions: Sequence[Version]) -> dict[str, str]:
+def _registered(client: MlflowClient, model: str, versions: Sequence[Version], *, remote: bool) -> dict[str, str]:
     """MLflow's version number of each version; its numbers need not be ZenML's, so a tag says which is which."""
     from mlflow.exceptions import MlflowException
 
@@ -101,7 +101,10 @@ def _registered(client: MlflowClient, model: str, versions: Sequence[Version]) -
     for version in versions:
         found, tags = there.get(version.name), _tags(version)
         if found is None:
-            found = client.create_model_version(model, version.record.adapter.uri, tags=tags)
+            uri = version.record.adapter.uri
+            # A server refuses a path, which would be one of its own; a store on this machine is not within its reach.
+            source = f"tuneline:{uri}" if remote and "://" not in uri else uri
+            found = client.create_model_version(model, source, tags=tags)
         else:
             for key, value in tags.items():
                 if found.tags.get(key) != value:

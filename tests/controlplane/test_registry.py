@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 import yaml
 
@@ -14,8 +21,8 @@ from controlplane.registry import behind, follow_stages, sync_aliases
 from controlplane.releases import put_in_production
 from controlplane.rollback import rollback
 from controlplane.storage import active_storage
-from controlplane.versions import get_version, list_versions
-from tests.controlplane.registered import MODEL, registered, stages
+from controlplane.versions import get_version, list_versions, move_to_staging, register
+from tests.controlplane.registered import MODEL, record_of, registered, stages
 from tuneline.paths import REPO
 
 if TYPE_CHECKING:
@@ -51,6 +58,36 @@ def mlflow(zenml_client: Client, tmp_path: Path) -> MlflowClient:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     use(tmp_path, uri)
     return MlflowClient(uri)
+
+
+@pytest.fixture
+def mlflow_server(tmp_path: Path) -> Iterator[str]:
+    """The address of a tracking server with a database of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    command = ["mlflow", "server", "--backend-store-uri", f"sqlite:///{tmp_path}/server.db", "--workers", "1"]
+    command += ["--host", "127.0.0.1", "--port", url.rpartition(":")[2]]
+    server = subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=tmp_path,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                httpx.get(f"{url}/health", timeout=5).raise_for_status()
+                break
+            except httpx.TransportError:
+                assert server.poll() is None and time.monotonic() < deadline, "MLflow's server did not start"
+                time.sleep(0.2)
+        yield url
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(timeout=30)
 
 
 def registry(mlflow: MlflowClient) -> dict[str, dict[str, str]]:
@@ -144,6 +181,23 @@ def test_an_mlflow_that_is_away_leaves_the_promotion_and_is_caught_up_with(
     assert registry(MlflowClient(uri))["1"]["alias"] == "production"
     assert history(version)[-1].action == "aliases mended"
     assert not behind(list_versions(MODEL))
+
+
+def test_a_tracking_server_is_followed_as_well_whatever_it_can_reach(
+    zenml_client: Client, tmp_path: Path, mlflow_server: str
+) -> None:
+    from mlflow import MlflowClient
+
+    use(tmp_path, mlflow_server)
+    put_in_production(registered("a"), active_storage(), "test")
+    in_bucket = record_of("b")
+    in_bucket = in_bucket.model_copy(update={"adapter": in_bucket.adapter.model_copy(update={"uri": "s3://store/b"})})
+    move_to_staging(register(MODEL, in_bucket, []))
+    assert follow_stages(MODEL) is None
+    client = MlflowClient(mlflow_server)
+    assert {name: tags["alias"] for name, tags in registry(client).items()} == {"1": "production", "2": "staging"}
+    sources = {version.source for version in client.search_model_versions(f"name='{MODEL}'")}
+    assert sources == {"tuneline:/adapters/a", "s3://store/b"}
 
 
 def test_a_stack_without_mlflow_has_no_registry(zenml_client: Client, tmp_path: Path) -> None:

@@ -1,0 +1,103 @@
+"""The deployment pipeline itself, run by ZenML; endpoint and parity are stand-ins, releases and stages are not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from controlplane.history import history
+from controlplane.releases import prove
+from controlplane.storage import Storage, active_storage
+from controlplane.versions import get_version
+from pipelines.deployment import deployment_pipeline
+from steps.release import prove as steps
+from tests.controlplane.registered import MODEL, registered, stages
+from tuneline.errors import TunelineError
+from tuneline.release import ReleaseConflict
+from tuneline.release.parity import ParityReport, PromptParity
+
+pytestmark = pytest.mark.zenml
+
+Proof = Callable[[], None]
+
+
+@pytest.fixture
+def stack(zenml_client: Any) -> Storage:
+    """The local stack without MLflow's import: the default one has no tracker."""
+    return active_storage()
+
+
+@pytest.fixture
+def proving(monkeypatch: pytest.MonkeyPatch) -> Callable[[Proof], None]:
+    """An endpoint that is live at once, and a proof that succeeds after doing what it is told."""
+
+    def arrange(meanwhile: Proof) -> None:
+        def check(_golden: Any, _logprobs: Any, *, model_version: str, tolerance: float) -> ParityReport:
+            meanwhile()
+            prompt = PromptParity(id="1", tokens=3, difference=0.0, largest=0.0, from_base=0.5)
+            return ParityReport(model_version=model_version, tolerance=tolerance, prompts=(prompt,))
+
+        report = SimpleNamespace(load=lambda: SimpleNamespace(golden=()))
+        monkeypatch.setattr(steps, "make_live", lambda *_: (SimpleNamespace(url="http://stub", logprobs=None), False))
+        monkeypatch.setattr(steps, "Client", lambda: SimpleNamespace(get_artifact_version=lambda _: report))
+        monkeypatch.setattr(steps, "check_parity", check)
+
+    return arrange
+
+
+def deploy(version: str, override: str = "") -> None:
+    deployment_pipeline(MODEL, version, "test", 10.0, 0.1, override)
+
+
+def test_a_version_is_proven_and_then_gets_stage_and_traffic(stack: Storage, proving: Callable[[Proof], None]) -> None:
+    registered("a")
+    proving(lambda: None)
+    deploy("1")
+    assert [release.routes.production for release in stack.releases(MODEL).history()] == [None, "v1"]
+    assert stages() == {"1": "production"}
+
+
+def test_an_override_reaches_the_release_and_is_proven_like_any_other(
+    stack: Storage, proving: Callable[[Proof], None]
+) -> None:
+    registered("a", None, outcome="INCONCLUSIVE")
+    proofs: list[str] = []
+    proving(lambda: proofs.append("proven"))
+    deploy("1", "too few questions, but read by hand")
+    assert proofs == ["proven"]
+    assert stages() == {"1": "production"}
+    override = get_version(MODEL, "1").override
+    assert override is not None and override.override == "too few questions, but read by hand"
+
+
+def test_a_version_that_did_not_pass_gets_no_traffic_from_the_pipeline_alone(
+    stack: Storage, proving: Callable[[Proof], None]
+) -> None:
+    registered("a", None, outcome="FAIL")
+    proving(lambda: None)
+    with pytest.raises(TunelineError, match="the gate says FAIL"):
+        deploy("1")
+    assert stages() == {"1": "none"}
+
+
+def test_whoever_is_overtaken_during_the_proof_is_told_and_the_winner_goes_on(
+    stack: Storage, proving: Callable[[Proof], None]
+) -> None:
+    registered("a")
+    third = registered("b")
+
+    def fails() -> None:  # the gateway does not know version 1 any more
+        prove(third, stack)
+        raise TunelineError("the endpoint answered 404")
+
+    for meanwhile in (lambda: prove(third, stack), fails):
+        proving(meanwhile)
+        with pytest.raises(ReleaseConflict, match=r"version 1 was not put in production: .* \(prove version 2\)"):
+            deploy("1")
+        current = stack.releases(MODEL).current()
+        assert current is not None and current.routes.challenger == "v2"
+    assert stages() == {"1": "archived", "2": "staging"}
+    assert history(get_version(MODEL, "1"))[-1].action == "archived"
