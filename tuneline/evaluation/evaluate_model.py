@@ -17,7 +17,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tuneline.data.records import ChatRecord
 from tuneline.errors import TunelineError, UserError
-from tuneline.evaluation.generate import Generated, generate, stop_ids
+from tuneline.evaluation.engines.engine import Answer, Request
+from tuneline.evaluation.engines.transformers_engine import TransformersEngine, stop_ids
 from tuneline.evaluation.golden import token_logprobs
 from tuneline.evaluation.metrics import score
 from tuneline.evaluation.report import Decoding, EvaluationItem, EvaluationReport, ItemResult, Role, SubjectResult
@@ -125,7 +126,7 @@ def evaluate_loaded(
     decoding = decoding.model_copy(update={"stop_ids": stop_ids(base, tokenizer)})
     tell = on_progress or (lambda _: None)
     subjects: list[SubjectResult] = []
-    answers: list[Generated] = []
+    answers: list[Answer] = []
     prompts: list[list[int]] = []
     was_training = base.training
     with with_adapters(base, adapters) as model:
@@ -134,16 +135,16 @@ def evaluate_loaded(
             template = adapter.prompt if adapter else candidate.prompt
             prompts = _prompts(tokenizer, records, template, limit)
             started = time.perf_counter()
-            with switched_to(model, role):
-                answers = generate(
-                    model,
-                    prompts,
-                    pad_id=int(tokenizer.pad_token_id or 0),
-                    stop=decoding.stop_ids,
-                    max_new_tokens=decoding.max_new_tokens,
-                    batch_size=decoding.batch_size,
-                    on_progress=partial(_tell, tell, role, len(records)),
-                )
+            engine = TransformersEngine(
+                model,
+                pad_id=int(tokenizer.pad_token_id or 0),
+                stop_ids=decoding.stop_ids,
+                max_new_tokens=decoding.max_new_tokens,
+                batch_size=decoding.batch_size,
+            )
+            answers = engine.answer(
+                [Request(role, tuple(prompt)) for prompt in prompts], partial(_tell, tell, role, len(records))
+            )
             seconds = time.perf_counter() - started
             subjects.append(
                 SubjectResult(
@@ -195,7 +196,7 @@ def _results(
     tokenizer: PreTrainedTokenizerBase,
     records: Sequence[ChatRecord],
     prompts: Sequence[Sequence[int]],
-    answers: Sequence[Generated],
+    answers: Sequence[Answer],
     template: PromptTemplate,
     metrics: Sequence[str],
 ) -> tuple[ItemResult, ...]:
@@ -224,7 +225,7 @@ def _golden(
     model: PeftModel,
     records: Sequence[ChatRecord],
     prompts: Sequence[Sequence[int]],
-    answers: Sequence[Generated],
+    answers: Sequence[Answer],
     wanted: int,
 ) -> tuple[GoldenPrompt, ...]:
     """Log-probabilities of the candidate's own answers, from items spread evenly over the set."""
