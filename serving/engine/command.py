@@ -106,43 +106,50 @@ def extra_flags(extra: Mapping[str, Any]) -> list[str]:
     return flags
 
 
-def engine_command(spec: EngineSpec, device: Device, prefix: tuple[str, ...] | None) -> list[str]:
-    """The command line. The socket is relative: the engine runs in the folder that holds it."""
+def engine_flags(spec: EngineSpec, device: Device) -> list[str]:
+    """The arguments that make the engine what it is, for a server and for a batch alike."""
     arguments = spec.arguments
-    command = [
-        *(prefix or (sys.executable, "-m", "serving.engine.vllm_server")),
-        *("--uds", SOCKET),
+    flags = [
         *("--model", spec.model),
-        *("--served-model-name", BASE_MODEL),
         *("--dtype", arguments.dtype),
         "--enable-lora",
         *("--max-lora-rank", str(engine_rank(arguments.max_lora_rank))),
         *("--max-loras", str(arguments.max_loras)),
         *("--max-cpu-loras", str(max(arguments.max_loras, _CPU_ADAPTERS))),
         *("--max-num-seqs", str(arguments.max_num_seqs)),
+    ]
+    if arguments.quantization is not None:
+        flags += ["--quantization", arguments.quantization]
+    if arguments.max_model_len is not None:
+        flags += ["--max-model-len", str(arguments.max_model_len)]
+    if spec.base.revision is not None and not spec.local:
+        flags += ["--revision", spec.base.revision]
+    if spec.base.trust_remote_code:
+        flags.append("--trust-remote-code")
+    if device == "cpu":
+        # Eager: the CPU backend compiles nothing once LoRA is on, but would still warm the compiler up. One process
+        # for core and worker: a third one costs its imports (6 s here) and a shared-memory queue that spins.
+        flags += ["--enforce-eager", "--distributed-executor-backend", "uni"]
+        flags += ["--kv-cache-memory-bytes", str(int(arguments.kv_cache_gib * 2**30))]
+    else:
+        flags += ["--gpu-memory-utilization", str(arguments.gpu_memory_utilization)]
+        if arguments.enforce_eager:
+            flags.append("--enforce-eager")
+    return flags + extra_flags(arguments.extra)
+
+
+def engine_command(spec: EngineSpec, device: Device, prefix: tuple[str, ...] | None) -> list[str]:
+    """The server's command line. The socket is relative: the engine runs in the folder that holds it."""
+    return [
+        *(prefix or (sys.executable, "-m", "serving.engine.vllm_server")),
+        *("--uds", SOCKET),
+        *("--served-model-name", BASE_MODEL),
         # the gateway alone decides which template a version gets, and sends it along
         "--trust-request-chat-template",
         "--disable-uvicorn-access-log",
         "--disable-fastapi-docs",
+        *engine_flags(spec, device),
     ]
-    if arguments.quantization is not None:
-        command += ["--quantization", arguments.quantization]
-    if arguments.max_model_len is not None:
-        command += ["--max-model-len", str(arguments.max_model_len)]
-    if spec.base.revision is not None and not spec.local:
-        command += ["--revision", spec.base.revision]
-    if spec.base.trust_remote_code:
-        command.append("--trust-remote-code")
-    if device == "cpu":
-        # Eager: the CPU backend compiles nothing once LoRA is on, but would still warm the compiler up. One process
-        # for core and worker: a third one costs its imports (6 s here) and a shared-memory queue that spins.
-        command += ["--enforce-eager", "--distributed-executor-backend", "uni"]
-        command += ["--kv-cache-memory-bytes", str(int(arguments.kv_cache_gib * 2**30))]
-    else:
-        command += ["--gpu-memory-utilization", str(arguments.gpu_memory_utilization)]
-        if arguments.enforce_eager:
-            command.append("--enforce-eager")
-    return command + extra_flags(arguments.extra)
 
 
 def engine_threads(cpus: Path = Path("/sys/devices/system/cpu"), quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:

@@ -23,7 +23,7 @@ from tuneline.errors import TunelineError
 
 @dataclass
 class Rows:
-    """Which rows of the batch belong to whom: adapter name (None: the base model) and first and last row, ``[a, b)``."""
+    """Which rows of the batch are whose: adapter (None: the base model), first row, and the row after the last."""
 
     spans: list[tuple[str | None, int, int]] = field(default_factory=list)
 

@@ -17,7 +17,7 @@ from tuneline.evaluation.report import Role
 
 _ROLES: tuple[Role, ...] = ("base", "champion", "candidate")
 
-# Finished rows are dropped once they are this share of a batch: dropping copies the cache, keeping computes for nothing.
+# Finished rows are dropped once they are this share of a batch: dropping copies the cache, keeping wastes products.
 _FINISHED_SHARE = 0.25
 
 
