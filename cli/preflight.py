@@ -29,17 +29,19 @@ def check_data(config: Config) -> None:
     Without this, a broken line is told after ZenML's start, half a minute later, and leaves a failed run behind.
 
     Raises:
-        UserError: a file is broken, of no known format, the sets share a question, or a judge's key is missing.
+        UserError: a file is broken, of no known format, the sets share a question, a suite is too
+            small to decide anything, or a judge's key is missing.
     """
     from tuneline.data.load import load_sets
-    from tuneline.evaluation.suites.items import load_suites
+    from tuneline.evaluation.suites.items import check_sizes, load_suites
     from tuneline.evaluation.suites.judge import check_keys
 
     check_keys(config.evaluation)
     questions = (s for suite in config.evaluation.suites if isinstance(suite, QuestionsSuite) for s in suite.sources)
     sources = (*config.data.sources, *(config.data.evaluation.sources or ()), *questions)
     if not any(isinstance(source, HubSource) for source in sources):  # the hub is reached where the run happens
-        load_suites(config.evaluation, config.data, *load_sets(config.data))
+        found = load_suites(config.evaluation, config.data, *load_sets(config.data))
+        check_sizes(found, config.evaluation, config.gate)
 
 
 def check_endpoint(config: Config) -> None:

@@ -15,7 +15,7 @@ from tuneline.config import Config
 @pipeline(name="training", execution_mode=ExecutionMode.FAIL_FAST)
 def training_pipeline(config: Config, base_sha256: str, training_key: str) -> None:
     """Load, train, evaluate, judge, write the card, register."""
-    training_set, evaluation_set, questions = load_data(config.data, config.evaluation)
+    training_set, evaluation_set, questions = load_data(config.data, config.evaluation, config.gate)
     adapter = train(training_set, config.model.as_loaded(), config.training, config.prompt, base_sha256)
     report = evaluate_candidate(
         adapter,

@@ -6,11 +6,11 @@ from zenml import step
 
 from materializers.chat_dataset import ChatDatasetMaterializer
 from materializers.questions import QuestionsMaterializer
-from tuneline.config import DataConfig, EvaluationConfig, LmEvalSuite
+from tuneline.config import DataConfig, EvaluationConfig, GateConfig, LmEvalSuite
 from tuneline.data.dataset import ChatDataset
 from tuneline.data.load import load_sets
 from tuneline.evaluation.questions import Questions
-from tuneline.evaluation.suites.items import load_suites
+from tuneline.evaluation.suites.items import check_sizes, load_suites
 from tuneline.evaluation.suites.judge import check_keys
 from tuneline.evaluation.suites.lm_eval_tasks import check_lm_eval
 
@@ -25,7 +25,7 @@ from tuneline.evaluation.suites.lm_eval_tasks import check_lm_eval
     },
 )
 def load_data(
-    data: DataConfig, evaluation: EvaluationConfig
+    data: DataConfig, evaluation: EvaluationConfig, gate: GateConfig
 ) -> tuple[
     Annotated[ChatDataset, "training_set"],
     Annotated[ChatDataset, "evaluation_set"],
@@ -35,6 +35,7 @@ def load_data(
     training_set, evaluation_set = load_sets(data)
     check_keys(evaluation)
     questions = Questions(suites=load_suites(evaluation, data, training_set, evaluation_set))
+    check_sizes(questions.suites, evaluation, gate)
     for suite in evaluation.suites:
         if isinstance(suite, LmEvalSuite):
             check_lm_eval(suite, training_set)

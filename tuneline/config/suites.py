@@ -27,6 +27,9 @@ class _Suite(Section):
     """A guard may lose no more than this, in units of the metric (of ``length`` and ``latency`` a share of the
     opponent's); without it ``gate.margin``."""
 
+    min_items: int | None = Field(default=None, gt=0)
+    """With fewer questions nothing is decided here; without it ``gate.min_items``."""
+
 
 class _Answered(_Suite):
     """A suite whose questions the models answer."""

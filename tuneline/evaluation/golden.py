@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from tuneline.errors import TunelineError
 from tuneline.evaluation.engines.engine import Answer, Engine, Request
+from tuneline.evaluation.sample import evenly
 from tuneline.evaluation.subjects import switched_to
 from tuneline.release.parity import GoldenPrompt
 
@@ -101,9 +102,3 @@ def golden_prompts(
         raise TunelineError("No golden prompt could be recorded, so the served model could not be checked.")
     same = sum(answer.ids == answers[place].ids for place, answer in zip(places, own, strict=True))
     return tuple(golden), same
-
-
-def evenly(total: int, wanted: int | None) -> list[int]:
-    """Places spread evenly over a set: at most ``wanted`` of ``total``, all without ``wanted``."""
-    count = total if wanted is None else min(wanted, total)
-    return [index * total // count for index in range(count)]

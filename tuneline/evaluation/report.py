@@ -158,6 +158,7 @@ class SuiteReport(_Document):
         min_difference: what a target's difference must exceed, in units of ``primary``; None leaves it to the gate.
         margin: what a guard may lose, in units of ``primary`` (of a relative metric a share); None leaves it to
             the gate.
+        min_items: with fewer questions nothing is decided; None leaves it to the gate.
         items: the questions.
         subjects: who was asked. No champion means that none is in production.
         preferences: of a judge; then ``primary`` is ``preference`` and the subjects' results hold no scores for it.
@@ -171,6 +172,7 @@ class SuiteReport(_Document):
     metrics: tuple[str, ...] = Field(min_length=1)
     min_difference: float | None = None
     margin: float | None = None
+    min_items: int | None = None
     items: tuple[EvaluationItem, ...]
     subjects: tuple[SubjectResult, ...]
     preferences: tuple[Preferences, ...] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from peft import PeftModel
@@ -23,9 +24,9 @@ from tuneline.config.suites import (
 from tuneline.evaluation.ask import Asked, Subject
 from tuneline.evaluation.engines.engine import Engine
 from tuneline.evaluation.engines.likelihood import reference_nll
-from tuneline.evaluation.golden import evenly
 from tuneline.evaluation.latency import timed
 from tuneline.evaluation.report import EvaluationItem, ItemResult, Role, SubjectResult, SuiteReport
+from tuneline.evaluation.sample import evenly
 from tuneline.evaluation.scoring import scored, to_result
 from tuneline.evaluation.subjects import switched_to
 from tuneline.evaluation.suites.judge import judge
@@ -111,7 +112,8 @@ def _judged(suite: JudgeSuite, e: Evaluators) -> SuiteReport:
     texts: dict[Role, list[str]] = {r.role: [answer.completion for answer in r.results] for r in results}
     opponents: list[Role] = [subject.role for subject in e.subjects if subject.role != "candidate"]
     preferences = tuple(
-        judge(items, texts["candidate"], texts[opponent], suite, opponent, on_progress=e.tell) for opponent in opponents
+        judge(items, texts["candidate"], texts[opponent], suite, opponent, partial(_judging, e, suite, opponent))
+        for opponent in opponents
     )
     agreement = ", ".join(f"{found.agreement:.0%} beside the {found.opponent}" for found in preferences)
     return SuiteReport(
@@ -214,4 +216,5 @@ def _rule(suite: Suite) -> dict[str, Any]:
         "role": suite.role,
         "min_difference": suite.min_difference,
         "margin": suite.margin,
+        "min_items": suite.min_items,
     }

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from tuneline.config import GateConfig
 from tuneline.config.gate import Opponent
-from tuneline.config.metrics import metric_name
 from tuneline.evaluation.report import EvaluationReport, SuiteReport
 from tuneline.gate.compare import DecidingRole, Evidence, compare, groups_of, weigh
 from tuneline.gate.holm import Adjusted, holm
@@ -93,7 +92,7 @@ def decide(report: EvaluationReport, rules: GateConfig) -> Verdict:
 
 
 def _tried(suite: SuiteReport, role: DecidingRole, champion: tuple[Opponent, ...], rules: GateConfig) -> _Trial:
-    metric = metric_name(rules.metric) if rules.metric and suite.name == "heldout" else suite.primary
+    metric = suite.primary
     if role == "target":
         threshold = rules.min_difference if suite.min_difference is None else suite.min_difference
         opponents: list[Opponent] = [opponent for opponent in rules.must_beat if opponent == "base" or champion] or [
@@ -115,10 +114,11 @@ def _tried(suite: SuiteReport, role: DecidingRole, champion: tuple[Opponent, ...
         return _Trial(suite, role, metric, threshold, problem=problem, problem_outcome="INCONCLUSIVE")
     groups = groups_of(sources, rules.clusters)
     evidence = tuple(weigh(found, role, threshold, groups, rules) for found in pairs)
-    if len(sources) < rules.min_items:
+    least = suite.min_items or rules.min_items
+    if len(sources) < least:
         problem = (
-            f"Only {len(sources)} questions were asked and at least {rules.min_items} are needed, so nothing is "
-            f"decided. Ask {rules.min_items - len(sources)} more"
+            f"Only {len(sources)} questions were asked and at least {least} are needed, so nothing is "
+            f"decided. Ask {least - len(sources)} more"
         )
         return _Trial(suite, role, metric, threshold, evidence, problem, "INCONCLUSIVE")
     return _Trial(suite, role, metric, threshold, evidence)

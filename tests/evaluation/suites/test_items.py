@@ -25,7 +25,7 @@ from tuneline.config import (
 from tuneline.data.load import load_sets
 from tuneline.errors import UserError
 from tuneline.evaluation.report import EvaluationItem
-from tuneline.evaluation.suites.items import check_sizes, load_suites, spread
+from tuneline.evaluation.suites.items import check_sizes, load_suites
 from tuneline.paths import REPO
 
 DATA = DataConfig(
@@ -209,15 +209,8 @@ def test_suites_that_decide_and_are_too_small_for_a_verdict_are_refused_together
     check_sizes(found, evaluation, GateConfig(min_items=1))
     with pytest.raises(UserError) as caught:
         check_sizes(found, evaluation, GateConfig(min_items=20))
-    assert "smoke (guard) has 1, clock (guard) has 15, and gate.min_items is 20" in str(caught.value)
+    assert "smoke (guard) has 1 of 20, clock (guard) has 15 of 20 that it needs" in str(caught.value)
     check_sizes(found, EvaluationConfig(suites=(heldout,)), GateConfig(min_items=20))
-
-
-def test_a_limit_takes_items_evenly_over_the_suite() -> None:
-    items = _load(HeldoutSuite(type="heldout", name="all"))["all"]
-    assert spread(items, None) == spread(items, 1000) == items
-    assert spread(items, 4) == (items[0], items[5], items[10], items[15])
-    assert spread((), 4) == ()
 
 
 def test_suites_are_read_without_torch() -> None:

@@ -132,8 +132,7 @@ class EndpointEngine:
         else:
             hint = "Its --max-lora-rank must be the adapter's rank at least, and its base model the experiment's."
         raise UserError(
-            f"The server at {self._url} did not load the {role}'s adapter: "
-            f"{response.status_code} {_message(response)}",
+            f"The server at {self._url} did not load the {role}'s adapter: {response.status_code} {_message(response)}",
             hint=hint,
         )
 
@@ -172,7 +171,7 @@ class EndpointEngine:
         if ids is None:
             raise TunelineError(
                 f"The server at {self._url} gave no token ids with its answer.",
-                hint="evaluation.endpoint needs a vLLM server that knows `return_token_ids`, itself or through a proxy.",
+                hint="evaluation.endpoint needs a vLLM server that knows `return_token_ids`, also through a proxy.",
             )
         return Answer(tuple(ids), finished=reason == "stop")
 
@@ -206,7 +205,7 @@ def _copied(folder: Path, target: Path) -> Path:
 
 
 def _message(response: httpx.Response) -> str:
-    """vLLM's own words, at most 300 characters."""
+    """VLLM's own words, at most 300 characters."""
     try:
         return str(response.json()["error"]["message"])[:300]
     except (ValueError, KeyError, TypeError):

@@ -27,7 +27,7 @@ _TAIL_LINES = 25
 
 
 class VllmEngine:
-    """Starts vLLM for one call and ends it: the start takes half a minute and more, the answers are the engine's own."""
+    """Starts vLLM for one call and ends it: the start takes half a minute, the answers are the engine's own."""
 
     def __init__(
         self,

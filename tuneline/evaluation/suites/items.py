@@ -18,6 +18,7 @@ from tuneline.data.records import ChatRecord
 from tuneline.data.split import check_leaks, remove_duplicates
 from tuneline.errors import UserError
 from tuneline.evaluation.report import EvaluationItem
+from tuneline.evaluation.sample import evenly
 from tuneline.evaluation.suites.prompts import as_record, read_prompts
 
 Items = tuple[EvaluationItem, ...]
@@ -66,27 +67,22 @@ def check_sizes(found: Mapping[str, Items], evaluation: EvaluationConfig, gate: 
         gate: what a verdict needs.
 
     Raises:
-        UserError: a target or guard has fewer than ``gate.min_items`` questions; all of them are told.
+        UserError: a target or guard has fewer questions than it needs; all of them are told.
     """
     small = []
     for suite in evaluation.suites:
         items = found.get(suite.questions if isinstance(suite, JudgeSuite | LatencySuite) else suite.name)
         if items is None or suite.role == "report":
             continue
-        count = len(spread(items, suite.limit)) if isinstance(suite, JudgeSuite | LatencySuite) else len(items)
-        if count < gate.min_items:
-            small.append(f"{suite.name} ({suite.role}) has {count}")
+        count = len(evenly(len(items), suite.limit)) if isinstance(suite, JudgeSuite | LatencySuite) else len(items)
+        least = suite.min_items or gate.min_items
+        if count < least:
+            small.append(f"{suite.name} ({suite.role}) has {count} of {least}")
     if small:
         raise UserError(
-            f"Too few questions for a verdict: {', '.join(small)}, and gate.min_items is {gate.min_items}.",
-            hint="Bring more questions, set role: report, or lower gate.min_items.",
+            f"Too few questions for a verdict: {', '.join(small)} that it needs (min_items).",
+            hint="Bring more questions, set role: report, or lower the suite's min_items or gate.min_items.",
         )
-
-
-def spread(items: Sequence[EvaluationItem], limit: int | None) -> Items:
-    """So many of the items, evenly over all of them, in their order; all of them without a limit."""
-    count = len(items) if limit is None else min(limit, len(items))
-    return tuple(items[place * len(items) // count] for place in range(count))
 
 
 def _heldout(suite: HeldoutSuite, evaluation_set: ChatDataset) -> Items:
