@@ -8,6 +8,7 @@ import pytest
 
 from tests.config.conftest import Fail, Load
 from tuneline.config import EvaluationData
+from tuneline.config.suites import HELDOUT
 
 
 @pytest.mark.parametrize(
@@ -79,8 +80,9 @@ def test_a_holdout_leaves_something_on_both_sides(holdout: float, total: int, co
 
 
 def test_the_gate_compares_the_primary_metric_unless_told_otherwise(load: Load) -> None:
-    assert load().gate_metric == "exact_match"
-    assert load(overrides=["gate.metric=chrf"]).gate_metric == "chrf"
+    evaluation = load().evaluation
+    assert evaluation.metric_of(HELDOUT, load().gate.metric) == "exact_match"
+    assert evaluation.metric_of(HELDOUT, load(overrides=["gate.metric=chrf"]).gate.metric) == "chrf"
 
 
 def test_the_engines_part_of_serving_goes_into_the_release_alone(load: Load) -> None:

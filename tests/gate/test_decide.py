@@ -167,14 +167,6 @@ def test_five_items_are_inconclusive_even_where_one_is_said_to_be_enough(gain: f
     assert "may be luck (probability 6%)" in verdict.sentence
 
 
-def test_the_metric_of_the_gate_replaces_the_primary_of_the_heldout_suite() -> None:
-    report = report_of({"base": BASE, "candidate": scores(280, of=320)})
-    assert decide(report, GateConfig(metric="exact_match")).outcome == "PASS"
-    verdict = decide(report, GateConfig(metric="chrf"))
-    assert verdict.outcome == "FAIL"
-    assert "has no score for chrf" in verdict.sentence
-
-
 def test_an_engine_that_disagrees_with_transformers_is_a_warning() -> None:
     report = report_of({"base": BASE, "candidate": scores(280, of=320)})
     for same, warnings in ((32, 0), (20, 1)):

@@ -15,7 +15,6 @@ from tuneline.config.checks import findings
 from tuneline.config.data import DataConfig, FileSource
 from tuneline.config.evaluation import EvaluationConfig
 from tuneline.config.gate import GateConfig
-from tuneline.config.metrics import Metric
 from tuneline.config.model import ModelConfig
 from tuneline.config.problem import dotted
 from tuneline.config.section import Section
@@ -73,11 +72,6 @@ class Config(Section):
     def sections(self) -> dict[str, Any]:
         """The parts by name."""
         return {name: getattr(self, name) for name in type(self).model_fields}
-
-    @property
-    def gate_metric(self) -> Metric:
-        """What the gate compares."""
-        return self.gate.metric or self.evaluation.primary
 
     def to_yaml(self) -> str:
         """Everything that holds, defaults included, in a form that ``load_config`` takes again."""

@@ -154,11 +154,13 @@ def questions_are_enough(data: DataConfig, evaluation: EvaluationConfig, gate: G
         else:
             known = most.get(suite.name)
             place = ("data", "evaluation") if isinstance(suite, HeldoutSuite) else path
-        if suite.role == "report" or known is None or known >= gate.min_items or place in told:
+        least = suite.min_items or gate.min_items
+        if suite.role == "report" or known is None or known >= least or place in told:
             continue
         told.add(place)
-        what = f"gives at most {known} questions, but gate.min_items is {gate.min_items}: no verdict could be reached"
-        yield Finding(place, what, f"at least {gate.min_items} questions, or a smaller gate.min_items")
+        own = "gate" if suite.min_items is None else suite.name
+        what = f"gives at most {known} questions, but {own}.min_items is {least}: no verdict could be reached"
+        yield Finding(place, what, f"at least {least} questions, or a smaller {own}.min_items")
     heldout = [most[suite.name] for suite in evaluation.suites if isinstance(suite, HeldoutSuite)]
     if heldout and heldout[0] is not None and heldout[0] < evaluation.golden_prompts:
         what = f"is {evaluation.golden_prompts}, but data.evaluation gives at most {heldout[0]} questions"

@@ -133,6 +133,9 @@ class LatencySuite(_Suite):
     limit: int = Field(default=20, gt=1)
     """This many of the questions, spread evenly."""
 
+    min_items: int | None = Field(default=20, gt=0)
+    """With fewer questions nothing is decided here: times vary less than answers."""
+
 
 Suite = Annotated[
     HeldoutSuite | QuestionsSuite | PromptsSuite | LmEvalSuite | JudgeSuite | LatencySuite,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from tuneline.evaluation.ask import Asked, Subject
 from tuneline.evaluation.engines.engine import Engine
 from tuneline.evaluation.engines.likelihood import reference_nll
 from tuneline.evaluation.latency import timed
-from tuneline.evaluation.report import EvaluationItem, ItemResult, Role, SubjectResult, SuiteReport
+from tuneline.evaluation.report import EvaluationItem, ItemResult, Preferences, Role, SubjectResult, SuiteReport
 from tuneline.evaluation.sample import evenly
 from tuneline.evaluation.scoring import scored, to_result
 from tuneline.evaluation.subjects import switched_to
@@ -81,7 +82,6 @@ def run_suite(suite: Suite, e: Evaluators) -> SuiteReport:
 
 def _answered(suite: HeldoutSuite | QuestionsSuite | PromptsSuite, e: Evaluators) -> SuiteReport:
     metrics, items = e.evaluation.metrics_of(suite), e.questions[suite.name]
-    decides = e.gate.metric if isinstance(suite, HeldoutSuite) and e.gate.metric in metrics else None
     results = []
     for subject in e.subjects:
         with switched_to(e.model, subject.role):
@@ -96,7 +96,7 @@ def _answered(suite: HeldoutSuite | QuestionsSuite | PromptsSuite, e: Evaluators
             )
         results.append(_result(subject, own, e.asked.seconds_of(suite.name, subject.role)))
     return SuiteReport(
-        primary=metric_name(suite.metric or decides or e.evaluation.metric_of(suite)),
+        primary=metric_name(e.evaluation.metric_of(suite, e.gate.metric)),
         metrics=tuple(map(metric_name, metrics)),
         items=tuple(items),
         subjects=tuple(results),
@@ -111,8 +111,12 @@ def _judged(suite: JudgeSuite, e: Evaluators) -> SuiteReport:
     results = [_result(subject, _unscored(suite.questions, places, items, subject, e), 0.0) for subject in e.subjects]
     texts: dict[Role, list[str]] = {r.role: [answer.completion for answer in r.results] for r in results}
     opponents: list[Role] = [subject.role for subject in e.subjects if subject.role != "candidate"]
+    failed = {n for r in results for n, result in enumerate(r.results) if result.error}
     preferences = tuple(
-        judge(items, texts["candidate"], texts[opponent], suite, opponent, partial(_judging, e, suite, opponent))
+        _without(
+            judge(items, texts["candidate"], texts[opponent], suite, opponent, partial(_judging, e, suite, opponent)),
+            failed,
+        )
         for opponent in opponents
     )
     agreement = ", ".join(f"{found.agreement:.0%} beside the {found.opponent}" for found in preferences)
@@ -125,6 +129,12 @@ def _judged(suite: JudgeSuite, e: Evaluators) -> SuiteReport:
         note=f"{suite.model} was asked in both orders and came to the same result: {agreement}.",
         **_rule(suite),
     )
+
+
+def _without(found: Preferences, failed: set[int]) -> Preferences:
+    """No answer cannot be preferred to anything, and is no reason to prefer the other."""
+    values = tuple(math.nan if place in failed else value for place, value in enumerate(found.values))
+    return found.model_copy(update={"values": values})
 
 
 def _judging(e: Evaluators, suite: JudgeSuite, opponent: Role, done: int) -> None:
