@@ -15,11 +15,13 @@ from transformers import AutoConfig, GenerationConfig, PreTrainedModel, PreTrain
 from tuneline.config.suites import HeldoutSuite, PromptsSuite, QuestionsSuite
 from tuneline.errors import UserError
 from tuneline.evaluation.ask import Asked, Subject, ask, render_all
+from tuneline.evaluation.engines.agreement import agreement
 from tuneline.evaluation.engines.choose import other_engine
 from tuneline.evaluation.engines.transformers_engine import TransformersEngine, stop_ids
 from tuneline.evaluation.golden import golden_prompts
-from tuneline.evaluation.report import Decoding, EngineAgreement, EvaluationItem, EvaluationReport
+from tuneline.evaluation.report import Decoding, EvaluationItem, EvaluationReport
 from tuneline.evaluation.run_suites import Evaluators, run_suite
+from tuneline.evaluation.sample import evenly
 from tuneline.evaluation.subjects import AdapterSubject, with_adapters
 from tuneline.training.base_model import Quantization, load_base, load_tokenizer
 
@@ -141,7 +143,7 @@ def evaluate_loaded(
         evaluators = Evaluators(loaded, tokenizer, reference, evaluation, gate, subjects, questions, asked, tell)
         suites = tuple(run_suite(suite, evaluators) for suite in evaluation.suites)
         name = _golden_suite(evaluation, questions)
-        golden, agreeing = golden_prompts(
+        golden = golden_prompts(
             loaded,
             reference if another else None,
             [item.id for item in questions[name]],
@@ -149,6 +151,15 @@ def evaluate_loaded(
             asked.of(name, "candidate"),
             evaluation.golden_prompts,
         )
+        agreed = None
+        if another:
+            answers = asked.of(name, "candidate")
+            chosen = [answers[place].ids for place in evenly(len(answers), evaluation.golden_prompts)]
+            agreed = agreement(
+                [str(tokenizer.decode(list(ids), skip_special_tokens=True)) for ids in chosen],
+                [str(tokenizer.decode(list(own.completion_ids), skip_special_tokens=True)) for own in golden],
+                evaluation.min_agreement,
+            )
         tell(f"{len(golden)} golden prompts recorded")
     base.train(was_training)
     return EvaluationReport(
@@ -163,9 +174,7 @@ def evaluate_loaded(
         ),
         suites=suites,
         golden=golden,
-        agreement=EngineAgreement(items=len(golden), same=agreeing, least=evaluation.min_agreement)
-        if another
-        else None,
+        agreement=agreed,
     )
 
 

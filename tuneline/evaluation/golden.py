@@ -62,7 +62,7 @@ def golden_prompts(
     prompts: Sequence[Sequence[int]],
     answers: Sequence[Answer],
     wanted: int,
-) -> tuple[tuple[GoldenPrompt, ...], int]:
+) -> tuple[GoldenPrompt, ...]:
     """Log-probabilities of the candidate's own greedy answers, of items spread evenly over a suite.
 
     Args:
@@ -72,9 +72,6 @@ def golden_prompts(
         prompts: token ids of the candidate's prompts, per item.
         answers: the candidate's, per item.
         wanted: how many to record, at most all.
-
-    Returns:
-        The golden prompts, and how many of their answers are the reference's to the token.
 
     Raises:
         TunelineError: none could be recorded, or the model gave a number that is none.
@@ -100,5 +97,4 @@ def golden_prompts(
         )
     if not golden:
         raise TunelineError("No golden prompt could be recorded, so the served model could not be checked.")
-    same = sum(answer.ids == answers[place].ids for place, answer in zip(places, own, strict=True))
-    return tuple(golden), same
+    return tuple(golden)
