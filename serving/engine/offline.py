@@ -72,9 +72,7 @@ def answer(job: Job, flags: list[str]) -> list[tuple[tuple[int, ...], bool]]:
         use_tqdm=_progress_lines(),
         lora_request=[loras.get(subject) for subject, _ in job.requests],
     )
-    return [
-        (tuple(output.outputs[0].token_ids), output.outputs[0].finish_reason == "stop") for output in outputs
-    ]
+    return [(tuple(output.outputs[0].token_ids), output.outputs[0].finish_reason == "stop") for output in outputs]
 
 
 def _progress_lines() -> Any:

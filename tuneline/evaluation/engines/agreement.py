@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from tuneline.evaluation.engines.engine import Answer, Engine
 from tuneline.evaluation.report import EngineAgreement
 
 
