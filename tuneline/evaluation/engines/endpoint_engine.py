@@ -79,30 +79,48 @@ class EndpointEngine:
         headers = {} if self._key is None else {"authorization": f"Bearer {self._key}"}
         limits = httpx.Limits(max_connections=self._batch_size)
         answers: dict[int, Answer] = {}
-        with (
-            httpx.Client(headers=headers, timeout=_TIMEOUT_SECONDS, limits=limits) as client,
-            self._loaded(client, sorted(asked)) as names,
-            ThreadPoolExecutor(self._batch_size) as pool,
-        ):
-            places = {
-                pool.submit(self._ask, client, names[request.subject], request.prompt_ids): place
-                for place, request in enumerate(requests)
-            }
+
+        def tell(place: int, answer: Answer) -> None:
+            answers[place] = answer
+            if on_progress is not None:
+                on_progress(len(answers))
+
+        with httpx.Client(headers=headers, timeout=_TIMEOUT_SECONDS, limits=limits) as client:
+            # The base model first, with none of our adapters loaded: on a CPU, vLLM 0.32 may add an adapter to the base
+            # model's rows of a mixed batch. https://github.com/vllm-project/vllm/pull/48421
+            places = [place for place, request in enumerate(requests) if request.subject == "base"]
+            self._ask_all(client, {place: (self._base, requests[place].prompt_ids) for place in places}, tell)
+            if asked:
+                with self._loaded(client, sorted(asked)) as names:
+                    places = [place for place, request in enumerate(requests) if request.subject != "base"]
+                    self._ask_all(
+                        client,
+                        {place: (names[requests[place].subject], requests[place].prompt_ids) for place in places},
+                        tell,
+                    )
+        return [answers[place] for place in range(len(requests))]
+
+    def _ask_all(
+        self,
+        client: httpx.Client,
+        questions: Mapping[int, tuple[str, Sequence[int]]],
+        tell: Callable[[int, Answer], None],
+    ) -> None:
+        """Ask many at once; the first error ends it."""
+        with ThreadPoolExecutor(self._batch_size) as pool:
+            places = {pool.submit(self._ask, client, *question): place for place, question in questions.items()}
             try:
                 for future in as_completed(places):
-                    answers[places[future]] = future.result()
-                    if on_progress is not None:
-                        on_progress(len(answers))
+                    tell(places[future], future.result())
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        return [answers[place] for place in range(len(requests))]
 
     @contextmanager
     def _loaded(self, client: httpx.Client, roles: Sequence[Role]) -> Iterator[dict[Role, str]]:
-        """Load the adapters; yields each subject's name on the server. Unloads them, whatever happens."""
+        """Load the adapters; yields each role's name on the server. Unloads them, whatever happens."""
         run = uuid.uuid4().hex[:12]
-        names: dict[Role, str] = {"base": self._base}
+        names: dict[Role, str] = {}
         copies: list[Path] = []
         try:
             for role in roles:
@@ -111,19 +129,21 @@ class EndpointEngine:
                 if self._shared_folder is not None:
                     copies.append(self._shared_folder / name)
                     folder = _copied(folder, copies[-1])
-                self._load(client, role, name, folder)
                 names[role] = name
+                self._load(client, role, name, folder)
             yield names
         finally:
-            for role in [role for role in names if role != "base"]:
+            for name in names.values():
                 # A server that is gone has forgotten them; what broke before is the error to be told.
                 with contextlib.suppress(httpx.HTTPError):
-                    client.post(f"{self._url}/unload_lora_adapter", json={"lora_name": names[role]}, timeout=10)
+                    client.post(f"{self._url}/unload_lora_adapter", json={"lora_name": name}, timeout=10)
             for copy in copies:
                 shutil.rmtree(copy, ignore_errors=True)
 
     def _load(self, client: httpx.Client, role: Role, name: str, folder: Path) -> None:
-        response = self._post(client, "/load_lora_adapter", {"lora_name": name, "lora_path": str(folder)})
+        # To an adapter that does not fit vLLM answers 500: asking again would not make it fit.
+        body = {"lora_name": name, "lora_path": str(folder)}
+        response = self._post(client, "/load_lora_adapter", body, again=False)
         if response.is_success:
             return
         if response.status_code in (404, 405):
@@ -171,12 +191,12 @@ class EndpointEngine:
         if ids is None:
             raise TunelineError(
                 f"The server at {self._url} gave no token ids with its answer.",
-                hint="evaluation.endpoint needs a vLLM server that knows `return_token_ids`, also through a proxy.",
+                hint="It must be a vLLM server, and a proxy before it must pass `return_token_ids` on.",
             )
         return Answer(tuple(ids), finished=reason == "stop")
 
-    def _post(self, client: httpx.Client, path: str, body: dict[str, Any]) -> httpx.Response:
-        """Send, and again while the server is busy (429) or unwell (5xx); what it answers in the end.
+    def _post(self, client: httpx.Client, path: str, body: dict[str, Any], *, again: bool = True) -> httpx.Response:
+        """Send; with ``again`` repeatedly while the server is busy (429) or unwell (5xx). What it answers in the end.
 
         Raises:
             TunelineError: no answer, or one of a broken server.
@@ -185,7 +205,7 @@ class EndpointEngine:
             try:
                 response = client.post(self._url + path, json=body)
                 problem = f"{response.status_code} {_message(response)}"
-                if response.status_code < 500 and response.status_code != 429:
+                if not again or (response.status_code < 500 and response.status_code != 429):
                     return response
             except httpx.TransportError as error:
                 problem = str(error) or type(error).__name__
@@ -205,7 +225,7 @@ def _copied(folder: Path, target: Path) -> Path:
 
 
 def _message(response: httpx.Response) -> str:
-    """VLLM's own words, at most 300 characters."""
+    """The server's own words, at most 300 characters."""
     try:
         return str(response.json()["error"]["message"])[:300]
     except (ValueError, KeyError, TypeError):
