@@ -84,6 +84,17 @@ def test_a_candidate_that_learnt_nothing_is_stopped(tuneline: Tuneline) -> None:
     assert versions["1"]["stage"] == "production" and versions["1"]["traffic_percent"] == 100
 
 
+def test_a_gate_can_be_overridden_and_the_proof_cannot(tuneline: Tuneline) -> None:
+    refused = tuneline.run("promote", "2", "--reason", "we like it")
+    assert refused.returncode == 3 and "--override" in refused.stdout + refused.stderr
+    finished = tuneline.run("promote", "2", "--override", "we need it now")
+    assert finished.returncode == 1, finished.stdout + finished.stderr
+    assert "its adapter does nothing" in " ".join((finished.stdout + finished.stderr).split())
+    versions = tuneline.versions()
+    assert versions["2"]["stage"] == "none"
+    assert versions["1"]["stage"] == "production" and versions["1"]["traffic_percent"] == 100
+
+
 # Registers the first version once more, with an adapter whose weights are all zero.
 _HOLLOW = """
 import sys, tempfile
@@ -124,6 +135,12 @@ def test_the_next_version_is_hot_loaded_into_the_running_engine(tuneline: Tuneli
     after = tuneline.release(endpoint["url"], tuneline.key())
     assert after["engine"]["pid"] == before["engine"]["pid"], "the engine was restarted"
     assert after["engine"]["starts"] == before["engine"]["starts"]
+
+
+def test_two_versions_are_compared_on_a_page(tuneline: Tuneline, tmp_path: Path) -> None:
+    said = tuneline.done("report", "4", "--against", "1", "--output", str(tmp_path / "page.html"))
+    assert "moves nothing" in said and "PASS" in said
+    assert "version 4 beside version 1" in (tmp_path / "page.html").read_text()
 
 
 def test_a_wrong_key_is_refused(tuneline: Tuneline) -> None:
