@@ -32,7 +32,7 @@ def run_main_job(path: Path | None, stack: str | None, overrides: list[str], *, 
 
     version = trained_version(config, no_cache=no_cache)
     if version.record.outcome != "PASS" and version.stage != "production":  # it is there by override
-        refuse(version.record.outcome, version.record.sentence)
+        refuse(version)
     if config.gate.approval == "by_hand" and version.stage == "staging":
         console.print(scoreboard(config.name, [version]))
         say_that_it_waits(version.name)

@@ -35,7 +35,7 @@ def run_promote(
         return
     outcome = found.record.outcome
     if override is None and outcome != "PASS":
-        refuse(outcome, found.record.sentence)
+        refuse(found)
     if override is not None and outcome == "PASS":
         raise UserError(
             f"version {version} passed the gate: there is nothing to override",

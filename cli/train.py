@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import yaml
 from rich.markup import escape
@@ -32,17 +32,22 @@ def run_train(path: Path | None, stack: str | None, overrides: list[str], *, no_
     version = trained_version(config, no_cache=no_cache)
     console.print(scoreboard(config.name, [version]))
     if version.record.outcome != "PASS":
-        refuse(version.record.outcome, version.record.sentence)
+        refuse(version)
     if config.gate.approval == "by_hand" and version.stage == "staging":
         say_that_it_waits(version.name)
     else:
         say(f"Next: [bold]python run.py deploy[/bold] puts version {version.name} into production, proven first.")
 
 
-def refuse(outcome: str, sentence: str) -> None:
-    """Say why the gate did not pass, and end with its exit code."""
-    say(f"[bold red]The gate says {outcome}.[/bold red] {escape(sentence)}")
-    say("Staging and production are untouched. `python run.py models` shows all versions.")
+def refuse(version: Version) -> NoReturn:
+    """Say why the gate did not pass a version, and end with its exit code."""
+    name, record = version.name, version.record
+    say(f"[bold red]The gate says {record.outcome}.[/bold red] {escape(record.sentence)}")
+    say("Staging and production are untouched.")
+    say(
+        f"Next: [bold]python run.py report {name}[/bold] shows the answers, worst first. A person may decide otherwise,"
+    )
+    say(f'and is on record for it: `python run.py promote {name} --override "reason"`.')
     sys.exit(GATE_DID_NOT_PASS)
 
 
