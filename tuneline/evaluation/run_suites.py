@@ -24,8 +24,8 @@ from tuneline.config.suites import (
 )
 from tuneline.evaluation.ask import Asked, Subject
 from tuneline.evaluation.engines.engine import Engine
-from tuneline.evaluation.engines.likelihood import reference_nll
 from tuneline.evaluation.latency import timed
+from tuneline.evaluation.perplexity import reference_nll
 from tuneline.evaluation.report import EvaluationItem, ItemResult, Preferences, Role, SubjectResult, SuiteReport
 from tuneline.evaluation.sample import evenly
 from tuneline.evaluation.scoring import scored, to_result
