@@ -116,7 +116,13 @@ def measure(rounds: int, items: int, steps: int) -> dict[str, Any]:
     prompts = [tuple(render_prompt(tokenizer, record.prompt, config.prompt)) for record in chosen]
     evaluation = config.evaluation
     with tempfile.TemporaryDirectory() as folder, with_adapters(base, trained(Path(folder), steps)) as model:
-        bench = Bench(model, prompts, stop_ids(base.generation_config, tokenizer), evaluation.max_new_tokens, evaluation.batch_size)
+        bench = Bench(
+            model,
+            prompts,
+            stop_ids(base.generation_config, tokenizer),
+            evaluation.max_new_tokens,
+            evaluation.batch_size,
+        )
         ways: dict[str, Callable[[], list[Ids]]] = {
             "generate_one_by_one": lambda: bench.generate(1),
             "generate_in_batches": lambda: bench.generate(_GAMESENSE_BATCH),

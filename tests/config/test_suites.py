@@ -72,9 +72,9 @@ def files(tmp_path: Path) -> Path:
             "gives at most 40 questions, but gate.min_items is 50",
         ),
         (
-            [_suites(HELDOUT, "{type: latency, name: clock, questions: heldout, role: guard}")],
+            [_suites(HELDOUT, "{type: latency, name: clock, questions: heldout, role: guard, limit: 15}")],
             ("suites", 1, "limit"),
-            "gives at most 20 questions",
+            "gives at most 15 questions, but clock.min_items is 20",
         ),
         (
             [

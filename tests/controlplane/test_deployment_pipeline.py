@@ -37,7 +37,7 @@ def proving(monkeypatch: pytest.MonkeyPatch) -> Callable[[Proof], None]:
     def arrange(meanwhile: Proof) -> None:
         def check(_golden: Any, _logprobs: Any, *, model_version: str, tolerance: float) -> ParityReport:
             meanwhile()
-            prompt = PromptParity(id="1", tokens=3, difference=0.0, largest=0.0, from_base=0.5)
+            prompt = PromptParity(id="1", tokens=3, difference=0.0, largest=0.0, from_base=0.5, moved=0.5)
             return ParityReport(model_version=model_version, tolerance=tolerance, prompts=(prompt,))
 
         report = SimpleNamespace(load=lambda: SimpleNamespace(golden=()))

@@ -9,7 +9,7 @@ import torch
 from transformers import LlamaForCausalLM
 
 from tuneline.errors import TunelineError
-from tuneline.evaluation.golden import largest_difference, token_logprobs
+from tuneline.evaluation.golden import token_logprobs
 
 
 def test_they_are_the_log_softmax_at_each_completion_token(build_base: Callable[..., LlamaForCausalLM]) -> None:
@@ -40,9 +40,3 @@ def test_an_empty_side_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match="at least one"):
         token_logprobs(build_base(), prompt, completion)
-
-
-def test_the_largest_difference_is_absolute_and_needs_equal_lengths() -> None:
-    assert largest_difference([-1.0, -2.0, -3.0], [-1.1, -2.5, -2.9]) == pytest.approx(0.5)
-    with pytest.raises(ValueError, match="zip"):
-        largest_difference([1.0], [1.0, 2.0])

@@ -206,11 +206,15 @@ def test_suites_that_decide_and_are_too_small_for_a_verdict_are_refused_together
     )
     evaluation = EvaluationConfig(suites=suites)
     found = _load(*suites)
-    check_sizes(found, evaluation, GateConfig(min_items=1))
     with pytest.raises(UserError) as caught:
         check_sizes(found, evaluation, GateConfig(min_items=20))
     assert "smoke (guard) has 1 of 20, clock (guard) has 15 of 20 that it needs" in str(caught.value)
     check_sizes(found, EvaluationConfig(suites=(heldout,)), GateConfig(min_items=20))
+
+
+def test_a_suites_own_number_of_questions_comes_before_the_gates(tmp_path: Path) -> None:
+    suite = _prompts(tmp_path, {"prompt": "a", "contains": "b"}, role="guard", min_items=1)
+    check_sizes(_load(suite), EvaluationConfig(suites=(suite,)), GateConfig(min_items=20))
 
 
 def test_suites_are_read_without_torch() -> None:
