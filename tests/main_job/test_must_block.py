@@ -1,7 +1,7 @@
 """What must never reach production, each sent through the real pipeline: real data, training, evaluation and gate.
 
-A weak version 1 is in production. Every candidate below is refused by the command's exit code, and neither staging
-nor production moves.
+A weak version 1 is in production. Every candidate below is refused by the command's exit code; what that left behind
+the last test looks at, since a stage that had moved would not have moved back.
 """
 
 from __future__ import annotations
@@ -56,13 +56,6 @@ def tuneline() -> Iterator[Tuneline]:
         world.done("train", *QUICK)
         newest(world, "production")
         yield world
-
-
-@pytest.fixture(autouse=True)
-def _nothing_moves(tuneline: Tuneline) -> Iterator[None]:
-    yield
-    stages = {name: row["stage"] for name, row in tuneline.versions().items() if row["stage"] != "none"}
-    assert stages == {"1": "production"}
 
 
 def refused(tuneline: Tuneline, exit_code: int, *arguments: str) -> str:
@@ -122,6 +115,7 @@ def test_better_on_the_target_and_worse_on_a_guard(tuneline: Tuneline) -> None:
                 "type": "questions",
                 "name": "what-it-could",
                 "role": "guard",
+                "min_items": 100,
                 "sources": [{"type": "synthetic", "tools": list(TOOLS), "size": 120, "seed": 2, "split": "eval"}],
             }
         ),
@@ -202,10 +196,8 @@ def test_a_metric_that_gives_no_number(tuneline: Tuneline, tmp_path: Path) -> No
     script.write_text(
         SCRIPT.format(name="HalfNan", body='return {"scores": [float("nan")] + [1.0] * (len(predictions) - 1)}')
     )
-    before = tuneline.versions()
     said = refused(tuneline, 1, *OTHER_SEED, "--set", f"evaluation.metrics=[exact_match, {script}]")
     assert "half_nan" in said and "nan" in said
-    assert tuneline.versions() == before
 
 
 def test_an_evaluation_that_is_killed_half_way(tuneline: Tuneline, tmp_path: Path) -> None:
@@ -219,20 +211,24 @@ def test_an_evaluation_that_is_killed_half_way(tuneline: Tuneline, tmp_path: Pat
         return {{"scores": [1.0] * len(predictions)}}""",
         )
     )
-    before = tuneline.versions()
     refused(tuneline, -9, *OTHER_SEED, "--set", f"evaluation.metrics=[exact_match, {script}]")
     assert calls.read_text() == "xx"
-    assert tuneline.versions() == before
 
 
 def test_questions_that_were_trained_on(tuneline: Tuneline, tmp_path: Path) -> None:
     trained = list(generate_records(TOOLS, 60, seed=1))
     rows = [{"prompt": r.messages[0].content.upper() + " ", "reference": r.reference} for r in trained]
-    before = tuneline.versions()
     said = refused(
         tuneline,
         2,
         *suites(prompts(tmp_path / "leaked.jsonl", rows, role="target", metrics=["exact_match"]), only=True),
     )
     assert "leaked" in said and "training data" in said
-    assert tuneline.versions() == before
+
+
+def test_neither_staging_nor_production_has_moved_and_broken_evaluations_made_no_version(tuneline: Tuneline) -> None:
+    versions = tuneline.versions()
+    assert {name: row["stage"] for name, row in versions.items() if row["stage"] != "none"} == {"1": "production"}
+    # version 1; the champion again, shuffled, guard, another seed, three of luck, five questions, cut off
+    assert {row["verdict"] for name, row in versions.items() if name != "1"} <= {"FAIL", "INCONCLUSIVE"}
+    assert list(versions) == ["1", "2", "3", "4", "5", "6", "7", "8"]
