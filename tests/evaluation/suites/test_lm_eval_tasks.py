@@ -9,12 +9,16 @@ from typing import Any
 
 import pytest
 
-from tuneline.config import LmEvalSuite
+from tests.evaluation.test_evaluate_model import items_of
+from tuneline.config import EvaluationConfig, GateConfig, LmEvalSuite, ServingConfig
+from tuneline.config.suites import HELDOUT
 from tuneline.data.dataset import ChatDataset
 from tuneline.data.records import ChatRecord, Message
 from tuneline.errors import TunelineError, UserError
+from tuneline.evaluation.evaluate_model import evaluate_loaded
 from tuneline.evaluation.subjects import AdapterSubject, switched_to, with_adapters
 from tuneline.evaluation.suites.lm_eval_tasks import check_lm_eval, run_lm_eval
+from tuneline.gate.decide import decide
 
 ROWS = [{"question": f"Is {n} even?", "answer": n % 2, "word": "yes" if n % 2 == 0 else "no"} for n in range(12)]
 CHOICE = """\
@@ -142,3 +146,31 @@ def test_a_question_of_a_task_that_is_trained_on_is_refused(tasks: Path) -> None
     with pytest.raises(UserError, match=r"1 of 12 prompts of the suite 'known'.*tiny_choice/3 = r"):
         check_lm_eval(_suite(tasks, "tiny_choice"), training)
     check_lm_eval(_suite(tasks, "tiny_choice", limit=3), training)
+
+
+def test_a_task_is_a_guard_in_a_whole_evaluation(
+    tasks: Path,
+    build_base: Callable[..., Any],
+    tokenizer: Any,
+    make_adapter: Callable[..., tuple[Path, str]],
+    records: list[ChatRecord],
+) -> None:
+    guard = _suite(tasks, "tiny_choice", role="guard", min_items=10)
+    folder, sha256 = make_adapter(3)
+    report = evaluate_loaded(
+        build_base(),
+        tokenizer,
+        EvaluationConfig(suites=(HELDOUT, guard), max_new_tokens=4, golden_prompts=2),
+        GateConfig(),
+        ServingConfig(dtype="float32"),
+        {"heldout": items_of(records)},
+        candidate=AdapterSubject("candidate", folder, "candidate", sha256),
+        champion=None,
+        base_name="tiny",
+    )
+    known = report.suites[1]
+    assert (known.kind, known.role, known.primary, known.min_items) == ("lm_eval", "guard", "acc", 10)
+    assert [item.id for item in known.items] == [f"tiny_choice/{n}" for n in range(12)]
+    assert set(report.scores("candidate")) == {"exact_match", "chrf", "rouge_l", "known/acc", "known/acc_norm"}
+    (_, rule) = decide(report, GateConfig(min_items=10)).rules
+    assert (rule.suite, rule.role, rule.metric, len(rule.comparisons)) == ("known", "guard", "acc", 1)
