@@ -44,6 +44,17 @@ def test_only_shared_questions_are_compared_item_by_item_whatever_their_order() 
     assert found.left_out == ("heldout: 2 of 4 questions are the same in both.",)
 
 
+def test_a_version_that_was_the_champion_then_is_compared_on_all_that_both_were_asked() -> None:
+    newer = of([0.1, 0.2, 0.3], range(3))
+    champion = newer.suites[0].subject("champion")
+    assert champion is not None and champion.version is not None
+    found = side_by_side(newer, "5", of([1.0], range(9, 10)), champion.version)
+    (suite,) = found.report.suites
+    assert found.left_out == () and len(suite.items) == 3
+    assert suite.subject("champion") == champion
+    assert [subject.version for subject in suite.subjects] == [None, champion.version, "5"]
+
+
 @pytest.mark.parametrize("changed", [{"question": "Another?"}, {"reference": "another"}, {"tools": ({"name": "t"},)}])
 def test_the_same_id_with_another_text_answer_or_tools_is_another_question(changed: dict[str, object]) -> None:
     items = [item_of(0), item_of(1), item_of(2, **changed)]  # type: ignore[arg-type]

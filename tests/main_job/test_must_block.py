@@ -141,7 +141,12 @@ def test_better_by_three_questions_of_luck(tuneline: Tuneline, tmp_path: Path) -
         {"prompt": item.messages[-1].content, "reference": answer, "checks": [{"kind": "exact", "value": answer}]}
         for item, answer in [*differing[:3], *same[:57]]
     ]
-    said = refused(tuneline, 3, *OTHER_SEED, *suites(prompts(tmp_path / "three.jsonl", rows, role="target"), only=True))
+    said = refused(
+        tuneline,
+        3,
+        *OTHER_SEED,
+        *suites(prompts(tmp_path / "three.jsonl", rows, role="target", min_items=50), only=True),
+    )
     assert "The gate says INCONCLUSIVE" in said
     _, verdict = newest(tuneline)
     (rule,) = verdict.rules

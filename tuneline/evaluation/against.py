@@ -25,7 +25,7 @@ class SideBySide:
     """
 
     report: EvaluationReport
-    left_out: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
 
 def side_by_side(newer: EvaluationReport, name: str, other: EvaluationReport, other_name: str) -> SideBySide:
@@ -40,6 +40,9 @@ def side_by_side(newer: EvaluationReport, name: str, other: EvaluationReport, ot
     Raises:
         UserError: they share too few questions.
     """
+    if all((met := suite.subject("champion")) is not None and met.version == other_name for suite in newer.suites):
+        # It was the champion when the newer one was evaluated: both were asked everything, in one run.
+        return SideBySide(report=newer.model_copy(update={"suites": tuple(_named(s, name) for s in newer.suites)}))
     suites: list[SuiteReport] = []
     left_out: list[str] = []
     for suite in newer.suites:
@@ -60,6 +63,12 @@ def side_by_side(newer: EvaluationReport, name: str, other: EvaluationReport, ot
     left_out += _different_conditions(newer, other, name, other_name)
     report = newer.model_copy(update={"suites": tuple(suites), "golden": (), "agreement": None})
     return SideBySide(report=report, left_out=tuple(left_out))
+
+
+def _named(suite: SuiteReport, candidate: str) -> SuiteReport:
+    """The suite with the version that its candidate became."""
+    subjects = (s.model_copy(update={"version": candidate}) if s.role == "candidate" else s for s in suite.subjects)
+    return suite.model_copy(update={"subjects": tuple(subjects)})
 
 
 def _joined(
