@@ -19,7 +19,7 @@ demo-next: setup ## Teach the assistant four more tools and load that version in
 
 test: setup ## Run the tests; ARGS="-k config -x" are pytest's
 	@$(PYTHON) -m pytest -n 2 --dist loadfile -m "not main_job" $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
-	@$(PYTHON) -m pytest -m main_job $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
+	@$(PYTHON) -m pytest -n 2 --dist loadfile -m main_job $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
 
 lint: ## Check style, types and floors; changes nothing
 	@./setup.sh --only pipelines

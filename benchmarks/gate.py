@@ -113,7 +113,7 @@ def passes(case: Case, candidates: int, resamples: int) -> int:
     for seed in range(candidates):
         rules = GateConfig(resamples=resamples, seed=seed)
         found = differences_of(case, rng)
-        pairs = Pairs("champion", "1", found, 0.5 + float(found.mean()), 0.5)
+        pairs = Pairs("champion", "1", found, 0.5 + float(found.mean()), 0.5, in_points=True)
         evidence = weigh(pairs, case.role, case.threshold, groups, rules)
         comparison = compare(evidence, case.role, case.threshold, confidence=rules.confidence, power=rules.power)
         passed += comparison.outcome == "PASS"

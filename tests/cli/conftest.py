@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cli.app import main
+from cli.screen import console
 
 if TYPE_CHECKING:
     from zenml.client import Client
@@ -33,7 +34,8 @@ Run = Callable[..., Ended]
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     """Run a command as ``python run.py`` does."""
     environment = dict(os.environ)
-    monkeypatch.setenv("COLUMNS", "200")  # typer's own messages are wrapped
+    monkeypatch.setenv("COLUMNS", "200")  # typer's own messages are wrapped,
+    monkeypatch.setattr(console, "width", 200)  # and so are cells of tables
 
     def ran(*arguments: str) -> Ended:
         capsys.readouterr()
