@@ -153,7 +153,7 @@ def test_better_by_three_questions_of_luck(tuneline: Tuneline, tmp_path: Path) -
     against = next(c for c in rule.comparisons if c.opponent == "champion")
     assert (against.wins, against.losses, against.outcome) == (3, 0, "INCONCLUSIVE")
     assert against.needed_items is not None and against.needed_items > 60
-    assert "more" in against.sentence
+    assert "more questions would settle it" in verdict.sentence
 
 
 def test_five_questions_decide_nothing_even_if_the_config_says_that_five_are_enough(
