@@ -5,6 +5,8 @@
 The tiny base model in bfloat16, two adapters trained for the purpose, the questions of configs/tiny-next.yaml, greedy,
 at most 64 tokens. In every round each way answers the same questions; the rounds alternate, medians count.
 
+vLLM is measured with its start, which an evaluation pays for once however many models answer.
+
 gamesense (steps/evaluate_model.py) gives all of its at most 50 questions to one ``generate`` and falls back to one
 ``generate`` per question, then even without a key-value cache. Both are here, the loop with its cache.
 """
@@ -25,13 +27,15 @@ from peft import PeftModel
 
 from benchmarks.report import write_report
 from tuneline import paths
-from tuneline.config import load_config
+from tuneline.config import Config, load_config
 from tuneline.data.synthetic import generate_records
-from tuneline.evaluation.engines.engine import Request
+from tuneline.evaluation.engines.engine import Engine, Request
 from tuneline.evaluation.engines.transformers_engine import TransformersEngine, stop_ids
+from tuneline.evaluation.engines.vllm_engine import VllmEngine
 from tuneline.evaluation.report import Role
 from tuneline.evaluation.subjects import AdapterSubject, switched_to, with_adapters
 from tuneline.prompts.render import render_prompt
+from tuneline.release.document import BaseRef
 from tuneline.release.files import ADAPTER_FILES, fingerprint
 from tuneline.training.base_model import load_base, load_tokenizer
 from tuneline.training.train import train_adapter
@@ -71,8 +75,7 @@ class Bench:
             max_new_tokens=tokens or self.limit,
             batch_size=self.batch,
         )
-        answers = engine.answer([Request(role, prompt) for role in roles for prompt in self.prompts])
-        return [answer.ids for answer in answers[-len(self.prompts) :]]
+        return _last(engine, self.prompts, *roles)
 
     def generate(self, batch: int) -> list[Ids]:
         """The candidate's answers by transformers' ``generate``, so many questions at once, in the order given."""
@@ -121,8 +124,23 @@ def measure(rounds: int, items: int, steps: int) -> dict[str, Any]:
     tokenizer, base = load_tokenizer(config.model), load_base(config.model, dtype=config.serving.dtype)
     chosen = [records[place * len(records) // items] for place in range(items)]
     prompts = [tuple(render_prompt(tokenizer, record.prompt, config.prompt)) for record in chosen]
+    with tempfile.TemporaryDirectory() as folder:
+        adapters = trained(Path(folder), steps)
+        return _measured(adapters, base, tokenizer, prompts, config, rounds)
+
+
+def _measured(
+    adapters: list[AdapterSubject], base: Any, tokenizer: Any, prompts: list[Ids], config: Config, rounds: int
+) -> dict[str, Any]:
     evaluation = config.evaluation
-    with tempfile.TemporaryDirectory() as folder, with_adapters(base, trained(Path(folder), steps)) as model:
+    vllm = VllmEngine(
+        BaseRef(model=config.model.base),
+        config.serving.engine(),
+        {adapter.role: adapter.folder for adapter in adapters},
+        max_new_tokens=evaluation.max_new_tokens,
+        stop_ids=stop_ids(base.generation_config, tokenizer),
+    )
+    with with_adapters(base, adapters) as model:
         bench = Bench(
             model,
             prompts,
@@ -137,11 +155,13 @@ def measure(rounds: int, items: int, steps: int) -> dict[str, Any]:
             "ours_champion": lambda: bench.engine("champion"),
             "ours_base": lambda: bench.engine("base"),
             "ours_all_three": lambda: bench.engine("base", "champion", "candidate"),
+            "vllm_candidate": lambda: _last(vllm, prompts, "candidate"),
+            "vllm_all_three": lambda: _last(vllm, prompts, "base", "champion", "candidate"),
             "equal_candidate": lambda: bench.engine("candidate", tokens=_EQUAL),
             "equal_all_three": lambda: bench.engine("base", "champion", "candidate", tokens=_EQUAL),
         }
         for way in list(ways)[1:]:
-            ways[way]()  # first calls are slower
+            ways[way]()  # first calls are slower; vLLM's makes its caches
         seconds: dict[str, list[float]] = {way: [] for way in ways}
         answers: dict[str, list[Ids]] = {}
         for number in range(rounds):
@@ -150,11 +170,17 @@ def measure(rounds: int, items: int, steps: int) -> dict[str, Any]:
                 answers[way] = run()
                 seconds[way].append(time.perf_counter() - began)
             print(f"round {number + 1}/{rounds}: " + _sentence({way: s[-1:] for way, s in seconds.items()}), flush=True)
-    return numbers(seconds, answers, items) | {
+    return numbers(seconds, answers, len(prompts)) | {
         "rounds": rounds,
         "batch_size": evaluation.batch_size,
         "threads": torch.get_num_threads(),
     }
+
+
+def _last(engine: Engine, prompts: list[Ids], *roles: Role) -> list[Ids]:
+    """The last role's answers."""
+    answers = engine.answer([Request(role, prompt) for role in roles for prompt in prompts])
+    return [answer.ids for answer in answers[-len(prompts) :]]
 
 
 def numbers(seconds: dict[str, list[float]], answers: dict[str, list[Ids]], items: int) -> dict[str, Any]:
@@ -172,12 +198,13 @@ def numbers(seconds: dict[str, list[float]], answers: dict[str, list[Ids]], item
             "to_candidate": three / median["ours_candidate"],
             "to_longest": three / max(alone),
             "to_one_after_another": three / sum(alone),
+            "to_candidate_with_vllm": median["vllm_all_three"] / median["vllm_candidate"],
             "to_candidate_at_equal_length": median["equal_all_three"] / median["equal_candidate"],
         },
         "tokens_per_answer": {way: statistics.fmean(map(len, said)) for way, said in answers.items()},
         "same_answers": {
             way: _same(answers[way], answers["ours_candidate"])
-            for way in ("generate_one_by_one", "generate_in_batches", "ours_all_three")
+            for way in ("generate_one_by_one", "generate_in_batches", "ours_all_three", "vllm_all_three")
         },
     }
 
@@ -204,7 +231,8 @@ def main() -> None:
     print(
         f"{found['items_per_second']['ours_candidate']:.1f} items/s: {found['times_one_by_one']:.1f} times one by one, "
         f"{found['times_in_batches']:.1f} times generate in batches; three models take {three['to_candidate']:.2f} "
-        f"times the candidate alone ({three['to_candidate_at_equal_length']:.2f} times at equal length), "
+        f"times the candidate alone ({three['to_candidate_at_equal_length']:.2f} times at equal length, "
+        f"{three['to_candidate_with_vllm']:.2f} with vLLM and its start), "
         f"{three['to_longest']:.2f} times the slowest alone"
     )
 
