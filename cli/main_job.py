@@ -57,16 +57,24 @@ def run_main_job(path: Path | None, stack: str | None, overrides: list[str], *, 
 
 
 def _example_question(report_id: object) -> str:
-    """The first question of the evaluation that this version answered right; its names were never seen in training.
+    """The question of the evaluation that this version is surest of, of those it answered right.
 
-    How often it is right says the scoreboard; what is asked here shows that it answers as it did when it was judged.
+    Its names were never seen in training. How often it is right says the scoreboard; what is asked here shows that it
+    answers as it did when it was judged, and where it wavered between two tokens the engine's rounding may decide.
     """
     from zenml.client import Client
 
     from tuneline.evaluation.report import EvaluationReport
 
     report: EvaluationReport = Client().get_artifact_version(report_id).load()  # type: ignore[arg-type]
-    suite = report.lead
-    candidate = suite.subject("candidate")
-    scores = [result.scores.get(suite.primary, 0.0) for result in candidate.results] if candidate else [0.0]
-    return suite.items[scores.index(max(scores))].messages[-1].content
+    sure = {golden.id: min(golden.logprobs) for golden in report.golden}
+    for suite in sorted(report.suites, key=lambda suite: suite is not report.lead):
+        candidate = suite.subject("candidate")
+        right = [
+            (sure[item.id], item)
+            for item, result in zip(suite.items, candidate.results if candidate else (), strict=False)
+            if item.id in sure and result.scores.get(suite.primary, 0.0) > 0
+        ]
+        if right:
+            return max(right, key=lambda pair: pair[0])[1].messages[-1].content
+    return report.lead.items[0].messages[-1].content

@@ -15,7 +15,8 @@ _OUTCOME = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
 
 def scoreboard(model: str, versions: Sequence[Version], traffic: Mapping[str, float] | None = None) -> Table:
     """One row per version: stage, verdict, mean of every metric, percent of the traffic if it is known."""
-    metrics = sorted({metric for version in versions for metric in version.record.scores})
+    # Those of the leading suite: the others, ``suite/metric``, are for the report, where there is room.
+    metrics = sorted({metric for version in versions for metric in version.record.scores if "/" not in metric})
     table = Table(title=f"Versions of {model}", title_justify="left")
     for column in ("version", "stage", "verdict"):
         table.add_column(column)
