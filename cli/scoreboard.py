@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -61,19 +62,15 @@ def version_page(version: Version, traffic: float | None) -> Group:
     for name in ("training_set", "evaluation_set", "report", "verdict"):
         if (artifact := getattr(record, name)) is not None:
             facts.add_row(name.replace("_", " "), Text(f"ZenML artifact version {artifact}"))
-    moves = Table(title="What happened to it", title_justify="left")
-    for column in ("when (UTC)", "what", "stage", "who", "release", "why"):
-        moves.add_column(column)
+    return Group(facts, Text("\nWhat happened to it (UTC)", style="italic"), *_moves(version))
+
+
+def _moves(version: Version) -> Iterator[RenderableType]:
+    """Two lines per move: reasons are sentences, and would make a table a tower."""
     for entry in version.events:
-        step = f"{entry.moved_from} → {entry.to}" if entry.moves and entry.action != "registered" else ""
-        style = "red" if entry.override else ""
-        moves.add_row(
-            f"{entry.when:%Y-%m-%d %H:%M:%S}",
-            entry.action,
-            step,
-            Text(entry.who),
-            str(entry.release or ""),
-            Text(entry.reason),
-            style=style,
-        )
-    return Group(facts, moves)
+        step = f", {entry.moved_from} → {entry.to}" if entry.moves and entry.action != "registered" else ""
+        release = f", release {entry.release}" if entry.release else ""
+        line = f"{entry.when:%Y-%m-%d %H:%M:%S}  {entry.action}{step}{release}, by {entry.who}"
+        yield Text(line, style="red" if entry.override else "bold")
+        if reason := entry.reason.replace(version.record.sentence, "see the verdict"):
+            yield Padding(Text(reason), (0, 0, 0, 2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from pathlib import Path
 
 from tuneline.evaluation.page import changes, scoreboard, slices
 from tuneline.evaluation.pairs import opponent_of
@@ -46,8 +47,8 @@ def _lead(report: EvaluationReport) -> str:
     quantized = f", {decoding.quantization}" if decoding.quantization else ""
     return (
         f"{questions:,} questions in {len(report.suites)} {'suite' if len(report.suites) == 1 else 'suites'} to "
-        f"{report.base_model}, greedy answers of at most {decoding.max_new_tokens:,} tokens by {report.engine}, "
-        f"{decoding.dtype}{quantized}"
+        f"{_short(report.base_model)}, greedy answers of at most {decoding.max_new_tokens:,} tokens "
+        f"by {report.engine}, {decoding.dtype}{quantized}"
     )
 
 
@@ -74,3 +75,8 @@ def _suite(suite: SuiteReport, anchor: str) -> str:
     changed = changes.lists(suite, suite.primary, opponent) if opponent else ""
     name = f"{escape(suite.name)} <small>{escape(metric_label(suite.primary))}</small>"
     return f'<h2 id="{anchor}">{name}</h2>{slices.tables(suite, suite.primary)}{changed}'
+
+
+def _short(base_model: str) -> str:
+    """A hub id as it is, of a folder its name."""
+    return Path(base_model).name if Path(base_model).is_absolute() else base_model

@@ -11,9 +11,9 @@ from tuneline.evaluation.scale import Scale, scale_of
 from tuneline.evaluation.slices import Kind, Slice, slices
 
 STYLE = """<style>
-.slices{columns:2 400px;column-gap:32px}.slices>div{break-inside:avoid;padding-bottom:14px}
-.slices h4{margin:0 0 2px;font-size:14px}.slices td,.slices th{padding:3px 6px;font-size:13px}
-.slices td:first-child{overflow-wrap:break-word;min-width:120px;width:40%}.slices .number{white-space:nowrap}
+.slices{columns:2 400px;column-gap:24px}.slices>div{break-inside:avoid;padding-bottom:14px}
+.slices h4{margin:0 0 2px;font-size:14px}.slices td,.slices th{padding:3px 4px;font-size:12.5px}
+.slices td:first-child{overflow-wrap:break-word;min-width:96px;width:30%}.slices .number{white-space:nowrap}
 </style>"""
 _TITLE: dict[Kind, str] = {
     "source": "By source, worst first",
