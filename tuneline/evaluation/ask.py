@@ -95,9 +95,17 @@ def ask(
     """
     unique = list(dict.fromkeys((role, prompt) for (_, role), rendered in prompts.items() for prompt in rendered))
     requests = [Request(role, prompt) for role, prompt in unique]
-    tell = on_progress or (lambda _: None)
+    told = -1
+
+    def tell(done: int) -> None:
+        """Once for each tenth: some engines report every answer."""
+        nonlocal told
+        if on_progress is not None and (tenth := done * 10 // max(len(requests), 1)) > told:
+            told = tenth
+            on_progress(f"{done} of {len(requests)} answers")
+
     started = time.perf_counter()
-    answers = engine.answer(requests, lambda done: tell(f"{done} of {len(requests)} answers"))
+    answers = engine.answer(requests, tell)
     seconds = time.perf_counter() - started
     return Asked(prompts, dict(zip(unique, answers, strict=True)), seconds)
 
