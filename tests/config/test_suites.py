@@ -63,6 +63,11 @@ def files(tmp_path: Path) -> Path:
         ),
         ([_suites(HELDOUT[:-1] + ", metrics: [f1, check]}")], ("suites", 0, "metrics", 1), "only files of prompts"),
         (["evaluation.metrics=[exact_match, check]"], ("metrics", 1), "only files of prompts have checks"),
+        (
+            [_suites("{type: lm_eval, name: arc, role: target, tasks: [arc_easy], limit: 60}")],
+            ("suites",),
+            "no suite whose questions the models answer",
+        ),
         (["evaluation.metrics=[exact_match, chrf, chrf]"], ("metrics", 2), "another one has that name"),
         (["evaluation.metrics=[exact_match, latency]"], ("metrics", 1), 'is "latency"'),
         (["evaluation.metrics=[exact_match, chrF]"], ("metrics", 1), 'is "chrF"'),

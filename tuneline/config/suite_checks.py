@@ -144,6 +144,13 @@ def no_suite_was_trained_on(data: DataConfig, evaluation: EvaluationConfig) -> I
             yield Finding((*path, "path"), what, "another file, or one source less in data.sources")
 
 
+def something_is_answered(evaluation: EvaluationConfig) -> Iterator[Finding]:
+    """Golden prompts are answers; a version without them could not be proven in the engine."""
+    if not any(isinstance(suite, _ANSWERED) for suite in evaluation.suites):
+        what = "has no suite whose questions the models answer, so the served version could not be checked"
+        yield Finding(_SUITES, what, "at least one of type heldout, questions or prompts; role: report will do")
+
+
 def questions_are_enough(data: DataConfig, evaluation: EvaluationConfig, gate: GateConfig) -> Iterator[Finding]:
     """Where the number of questions is known beforehand, it must do for a verdict and for the parity check."""
     most = {suite.name: _most_of(suite, data) for suite in evaluation.suites if isinstance(suite, _ANSWERED)}
@@ -226,5 +233,6 @@ SUITE_CHECKS: tuple[Callable[..., Iterator[Finding]], ...] = (
     metrics_are_measured,
     nothing_asked_was_trained_on,
     no_suite_was_trained_on,
+    something_is_answered,
     questions_are_enough,
 )

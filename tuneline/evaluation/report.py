@@ -138,14 +138,6 @@ class Preferences(_Document):
     agreement: float
 
 
-class SourceScores(_Document):
-    """A row of the per-source table: how many items the source has, and each subject's mean."""
-
-    source: str
-    items: int
-    means: dict[Role, float]
-
-
 class SuiteReport(_Document):
     """Base model, champion (if there is one) and candidate on the items of one suite.
 
@@ -196,7 +188,7 @@ class SuiteReport(_Document):
         return next((found for found in self.preferences if found.opponent == opponent), None)
 
     def mean(self, role: Role, metric: str) -> float:
-        """A subject's mean score; of a judge's preferences the candidate's mean share of an opponent's items.
+        """A subject's mean score.
 
         Raises:
             KeyError: the subject was not asked, or an item has no such score.
@@ -216,20 +208,6 @@ class SuiteReport(_Document):
             }
             for subject in self.subjects
         }
-
-    def by_source(self, metric: str) -> list[SourceScores]:
-        """Means per source, in alphabetical order."""
-        places: dict[str, list[int]] = {}
-        for place, item in enumerate(self.items):
-            places.setdefault(item.source, []).append(place)
-        return [
-            SourceScores(
-                source=source,
-                items=len(own),
-                means={s.role: fmean(s.results[place].scores[metric] for place in own) for s in self.subjects},
-            )
-            for source, own in sorted(places.items())
-        ]
 
 
 class EngineAgreement(_Document):
