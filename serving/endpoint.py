@@ -9,8 +9,9 @@ from typing import Any
 from serving.engine.process import clear_private_folders
 from serving.engine.supervisor import Engine
 from serving.engine.tree import adopt_orphans
+from serving.gateway.admission import Admission
+from serving.gateway.answer import Live
 from serving.gateway.auth import KeyRing
-from serving.gateway.proxy import Live
 from serving.metrics import Metrics
 from serving.reconcile import Reconciler
 from serving.settings import Settings
@@ -30,6 +31,8 @@ class Endpoint:
         self.keys = KeyRing(settings.folder)
         self.engine = Engine(settings, self.metrics)
         self.live = Live(settings.endpoint, self.engine)
+        self.live.observers.append(self.metrics.count)
+        self.admission = Admission(self.metrics)
         self.reconciler = Reconciler(settings, self.live, self.keys, self.metrics)
         self.stopping = False
         self._following: asyncio.Task[None] | None = None

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+if TYPE_CHECKING:
+    from serving.gateway.outcome import Outcome, Question
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -35,6 +39,49 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self.answers = Counter(
+            "tuneline_answers",
+            "Questions that reached a version: role is production, challenger, pinned or shadow; "
+            "result is ok, empty, overlong, refused, failed or left",
+            ["endpoint", "version", "role", "result"],
+            registry=self.registry,
+        )
+        self.tokens = Counter(
+            "tuneline_tokens", "Tokens of answered questions", ["endpoint", "version", "kind"], registry=self.registry
+        )
+        self.refused = Counter(
+            "tuneline_refused",
+            "Questions not let in: requests_per_minute, tokens_per_minute, queue_full, queue_deadline",
+            ["endpoint", "reason"],
+            registry=self.registry,
+        )
+        self.waiting = self._gauge("tuneline_waiting_requests", "Questions that wait for a place in the engine")
+        self.running = self._gauge("tuneline_running_requests", "Questions that have a place in the engine")
+        self.cache = Counter(
+            "tuneline_cache_lookups",
+            "Lookups of the response cache; result is hit or miss",
+            ["endpoint", "version", "result"],
+            registry=self.registry,
+        )
+        self.cache_bytes = self._gauge("tuneline_cache_bytes", "Memory held by the response cache, bytes")
+        self.aborts = Counter(
+            "tuneline_canary_aborts", "Canaries ended by this gateway", ["endpoint", "reason"], registry=self.registry
+        )
+        self.feedback = Counter(
+            "tuneline_feedback", "Ratings received", ["endpoint", "version", "rating"], registry=self.registry
+        )
+        self.engine_replacing = self._gauge(
+            "tuneline_engine_replacing", "1 while another engine is being started for a new release"
+        )
+        self.engine_start_seconds = self._gauge(
+            "tuneline_engine_start_seconds", "From the last start of the engine to its first token, seconds"
+        )
+        self.engine_hangs = Counter(
+            "tuneline_engine_hangs",
+            "Engines ended because they no longer answered",
+            ["endpoint"],
+            registry=self.registry,
+        )
         self.release_sequence = self._gauge(
             "tuneline_release_sequence", "Sequence number of the applied release, 0 before the first"
         )
@@ -55,6 +102,14 @@ class Metrics:
         self.traffic.clear()
         for version, percent in shares.items():
             self.traffic.labels(self.endpoint, version).set(percent)
+
+    def count(self, question: Question, outcome: Outcome) -> None:
+        """Count one answer; an ``Observer``."""
+        del question
+        self.answers.labels(self.endpoint, outcome.version, outcome.role, outcome.result).inc()
+        for kind, number in (("prompt", outcome.prompt_tokens), ("completion", outcome.completion_tokens)):
+            if number:
+                self.tokens.labels(self.endpoint, outcome.version, kind).inc(number)
 
     def render(self, engine: str) -> str:
         """The exposition text, with the ``vllm:`` metrics out of the engine's own text appended."""

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from serving.engine.command import EngineSpec
 from serving.engine.supervisor import Engine, EngineAway
+from serving.gateway.answer import Live
 from serving.gateway.auth import KeyRing
-from serving.gateway.proxy import Live
 from serving.gateway.routing import RouteTable, engine_name
 from serving.metrics import Metrics
 from serving.settings import Settings
@@ -171,7 +171,7 @@ class Reconciler:
         before, old = self._live.table, self._engine.spec
         self._live.table = None
         try:
-            await asyncio.wait_for(self._live.in_flight.ended(), _DRAIN_SECONDS)
+            await asyncio.wait_for(self._engine.in_flight.ended(), _DRAIN_SECONDS)
         except TimeoutError:
             logger.warning("answers were still under way after %.0f s and are cut off", _DRAIN_SECONDS)
         try:
@@ -188,7 +188,7 @@ class Reconciler:
             raise
 
     async def _unload(self, name: str) -> None:
-        await self._live.in_flight.ended({name})
+        await self._engine.in_flight.ended({name})
         table = self._live.table
         if table is None or name not in _names(table.release):  # a later release may want it back
             await self._engine.unload(name)

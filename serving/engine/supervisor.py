@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from serving.engine.command import Device, EngineSpec, engine_command, engine_environment, installed_device
+from serving.engine.in_flight import InFlight
 from serving.engine.process import EngineError, EngineProcess, caches, new_api_key, private_folder
 from serving.metrics import Metrics
 from serving.settings import Settings
@@ -41,6 +42,7 @@ class Engine:
         process: the current one.
         last_answer: when the engine last sent anything (``time.monotonic``); the proxy keeps it up to date.
         error: why it is not running.
+        in_flight: the questions it is answering.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
@@ -52,6 +54,7 @@ class Engine:
         self._suspected = asyncio.Event()
         self.spec: EngineSpec | None = None
         self.process: EngineProcess | None = None
+        self.in_flight = InFlight()
         self.starts = 0
         self.last_answer = 0.0
         self.error: str | None = None

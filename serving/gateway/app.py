@@ -12,10 +12,11 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from serving.endpoint import Endpoint
+from serving.gateway.answer import Answer
 from serving.gateway.auth import require
 from serving.gateway.errors import RETRY_SECONDS, ApiError, unavailable
 from serving.gateway.observe import Observe, Record
-from serving.gateway.proxy import Answer
+from serving.gateway.outcome import Question
 from serving.gateway.schemas import MAX_BODY_BYTES, ChatRequest, CompletionRequest, parse
 from serving.metrics import CONTENT_TYPE
 
@@ -99,7 +100,9 @@ async def _answer(endpoint: Endpoint, request: Request, schema: type[Any]) -> Re
         require(key, "pin")  # costs as much as the whole prompt's generation, and is there for the parity check
     if endpoint.stopping:
         raise unavailable("The endpoint is being stopped.", "stopping")
-    return Answer(endpoint.live, body, request.url.path, pin, _record(request))
+    record = _record(request)
+    question = Question(request.url.path, body, record.request_id, key.id, caller=body.user or key.id, pin=pin)
+    return Answer(endpoint.live, question, endpoint.admission.admit(key, body), record)
 
 
 def _authorize(endpoint: Endpoint, request: Request, scope: Any) -> Any:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import re
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from serving.gateway.errors import ApiError, unavailable
+from serving.gateway.outcome import Question, Role
 from tuneline.prompts import PromptTemplate
 from tuneline.release import AdapterRef, Release
 
@@ -80,40 +77,16 @@ class RouteTable:
                 404, f"Version {version!r} is not loaded; loaded are {sorted(self.versions)}.", code="version_not_found"
             ) from None
 
-    def choose(self) -> Target:
-        """The target of an unpinned request.
+    def route(self, question: Question) -> tuple[Target, Role]:
+        """Who answers a question, and as what.
 
         Raises:
-            ApiError: 503, there is no production version yet.
+            ApiError: 404, the version it is pinned to is not loaded; 503, there is no production version yet.
         """
+        if question.pin is not None:
+            return self.pinned(question.pin), "pinned"
         if self.challenger is not None and random.random() * 100 < self.release.routes.percent:
-            return self.challenger
+            return self.challenger, "challenger"
         if self.production is None:
             raise unavailable("No version is in production yet.", "no_production_version")
-        return self.production
-
-
-class InFlight:
-    """Counts the requests each engine model is answering, so that an adapter leaves only when its last one is done."""
-
-    def __init__(self) -> None:
-        self._count: Counter[str] = Counter()
-        self._idle = asyncio.Event()
-
-    @contextmanager
-    def on(self, name: str) -> Iterator[None]:
-        """One request, from its routing to its last byte."""
-        self._count[name] += 1
-        try:
-            yield
-        finally:
-            self._count[name] -= 1
-            if not self._count[name]:
-                del self._count[name]
-            self._idle.set()
-
-    async def ended(self, names: set[str] | None = None) -> None:
-        """Return once nothing is in flight on ``names``, or on anything when they are None."""
-        while any(name in self._count for name in (self._count if names is None else names)):
-            self._idle.clear()
-            await self._idle.wait()
+        return self.production, "production"

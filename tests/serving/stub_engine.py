@@ -10,6 +10,9 @@ It is started with vLLM's own arguments and writes them, its environment's names
     die-on-load       end when an adapter is loaded
     token-seconds     seconds between two streamed tokens (0.01)
     tokens            tokens in an answer (5)
+    fail-<adapter>    answer its questions with status 500
+    empty-<adapter>   answer them with the end token alone
+    wait-<adapter>    seconds before its first token
 """
 
 from __future__ import annotations
@@ -33,6 +36,10 @@ LOCK = threading.Lock()
 def told(name: str) -> str | None:
     path = FOLDER / name
     return path.read_text().strip() if path.exists() else None
+
+
+def event_of(body: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -92,7 +99,14 @@ class Handler(BaseHTTPRequestHandler):
     def generate(self, body: dict[str, Any]) -> None:
         who = LOADED.get(body["model"], "base")
         chat = self.path == "/v1/chat/completions"
-        count = min(int(told("tokens") or 5), body.get("max_tokens") or 10**9)
+        wanted, limit = int(told("tokens") or 5), body.get("max_tokens") or 10**9
+        count = 0 if told(f"empty-{who}") is not None else min(wanted, limit)
+        finish = "length" if wanted > limit and count else "stop"
+        usage = {"prompt_tokens": 7, "completion_tokens": count or 1, "total_tokens": 7 + (count or 1)}
+        if told(f"fail-{who}") is not None:
+            self.reply(500, {"error": {"message": "the stub was told to fail", "code": 500}})
+            return
+        time.sleep(float(told(f"wait-{who}") or 0))
         pause = float(told("token-seconds") or 0.01)
         # the text holds what the rewriting of the model field must not touch
         texts = [f'{who} "model":"{body["model"]}" {i} ' for i in range(count)]
@@ -100,24 +114,30 @@ class Handler(BaseHTTPRequestHandler):
         if not body.get("stream"):
             time.sleep(pause * count)
             message = {"role": "assistant", "content": "".join(texts)}
-            choice = {"index": 0, "finish_reason": "stop"} | (
+            choice = {"index": 0, "finish_reason": finish} | (
                 {"message": message} if chat else {"text": "".join(texts)}
             )
-            self.reply(200, common | {"object": "chat.completion", "choices": [choice]})
+            self.reply(200, common | {"object": "chat.completion", "choices": [choice], "usage": usage})
             return
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
         try:
-            for text in texts:
-                choice = {"index": 0} | ({"delta": {"content": text}} if chat else {"text": text})
-                event = b"data: " + json.dumps(common | {"choices": [choice]}, separators=(",", ":")).encode() + b"\n\n"
+            for number, text in enumerate(texts or [""], start=1):
+                reason = finish if number >= count else None
+                choice = {"index": 0, "finish_reason": reason} | (
+                    {"delta": {"content": text}} if chat else {"text": text}
+                )
+                event = event_of(common | {"choices": [choice]})
                 half = len(event) // 2  # an event may come in two pieces
                 for piece in (event[:half], event[half:]):
                     self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
                     self.wfile.flush()
                 time.sleep(pause)
+            if (body.get("stream_options") or {}).get("include_usage"):
+                event = event_of(common | {"choices": [], "usage": usage})
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(event), event))
             self.wfile.write(b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True

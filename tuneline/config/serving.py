@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from tuneline.config.section import Section
-from tuneline.release.document import EngineArguments
+from tuneline.release.document import CanaryBounds, EngineArguments
+from tuneline.release.gateway import GatewayArguments
 
 
 class ServingConfig(EngineArguments):
@@ -21,6 +22,13 @@ class ServingConfig(EngineArguments):
         default=300.0,
         gt=0,
         description="How long the endpoint may take from its start, or from a new release, until it is ready, seconds.",
+    )
+
+    gateway: GatewayArguments = Field(
+        default=GatewayArguments(), description="What the gateway admits, keeps and records. Changed without a restart."
+    )
+    canary: CanaryBounds = Field(
+        default=CanaryBounds(), description="How much worse a challenger may be before the gateway ends its canary."
     )
 
     def engine(self) -> EngineArguments:

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tuneline.prompts.template import PromptTemplate
+from tuneline.release.gateway import GatewayArguments
 
 # An endpoint's name is a folder, a model name in OpenAI's API and a Kubernetes object at once.
 ENDPOINT_NAME = r"^[a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?$"
@@ -48,6 +49,14 @@ class EngineArguments(_Document):
         kv_cache_gib: size of the KV cache on CPU, GiB.
         gpu_memory_utilization: share of the GPU that the engine takes.
         enforce_eager: skip graph capture and compilation; starts faster, runs slower on GPU.
+        prefix_caching: keep the KV cache of prompts' beginnings, so that a prefix seen before is not computed again.
+        chunked_prefill: compute long prompts in pieces between others' tokens; None leaves it to the engine.
+        max_num_batched_tokens: tokens computed in one step of the engine; None takes the engine's own.
+        kv_cache_dtype: ``auto`` is ``dtype``; ``fp8`` holds twice as much on GPUs that can.
+        speculative: vLLM's ``speculative_config``, e.g. ``{"method": "ngram", "num_speculative_tokens": 4,
+            "prompt_lookup_max": 4}``; None decodes token by token.
+        tool_call_parser: vLLM's name of the parser for this model's function calls (``hermes``, ``mistral``, …); needed
+            for ``tool_choice: auto`` alone.
         extra: further vLLM arguments, names with underscores.
     """
 
@@ -60,6 +69,12 @@ class EngineArguments(_Document):
     kv_cache_gib: float = Field(default=1.0, gt=0)
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
     enforce_eager: bool = False
+    prefix_caching: bool = True
+    chunked_prefill: bool | None = None
+    max_num_batched_tokens: int | None = Field(default=None, gt=0)
+    kv_cache_dtype: Literal["auto", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2"] = "auto"
+    speculative: dict[str, Any] | None = None
+    tool_call_parser: str | None = None
     extra: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -81,6 +96,26 @@ class AdapterRef(_Document):
     prompt: PromptTemplate = PromptTemplate()
 
 
+class CanaryBounds(_Document):
+    """How much worse than production a challenger may be before the gateway takes its traffic away.
+
+    Shares are in percentage points of answers, the challenger's above production's over the same time.
+
+    Attributes:
+        min_requests: answers of the challenger before anything is judged.
+        errors: answers that failed in the engine.
+        empty: answers without a word.
+        overlong: answers cut off at their limit.
+        ttft: the challenger's median time to first token, as a multiple of production's.
+    """
+
+    min_requests: int = Field(default=50, gt=0)
+    errors: float = Field(default=2.0, ge=0, le=100)
+    empty: float = Field(default=5.0, ge=0, le=100)
+    overlong: float = Field(default=10.0, ge=0, le=100)
+    ttft: float = Field(default=2.0, ge=1)
+
+
 class Routes(_Document):
     """Who answers.
 
@@ -88,11 +123,15 @@ class Routes(_Document):
         production: the adapter that answers; None while the first version is still being proven.
         challenger: a second adapter, reachable by callers who may pin it, and by ``percent`` of the rest.
         percent: the challenger's share of unpinned traffic.
+        shadow: the challenger answers its share beside production, and nobody sees it.
+        bounds: when the gateway ends the canary by itself.
     """
 
     production: str | None = None
     challenger: str | None = None
     percent: float = Field(default=0.0, ge=0, le=100)
+    shadow: bool = False
+    bounds: CanaryBounds = CanaryBounds()
 
 
 class Release(_Document):
@@ -102,6 +141,7 @@ class Release(_Document):
     sequence: int = Field(gt=0)
     base: BaseRef
     engine: EngineArguments = EngineArguments()
+    gateway: GatewayArguments = GatewayArguments()
     adapters: dict[str, AdapterRef]
     routes: Routes
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
@@ -116,6 +156,8 @@ class Release(_Document):
                 raise ValueError(f"routes.{role} is {name!r}, which is not among the adapters {sorted(self.adapters)}")
         if self.routes.percent and self.routes.challenger is None:
             raise ValueError(f"routes.percent is {self.routes.percent} but there is no challenger")
+        if self.routes.shadow and (self.routes.challenger is None or self.routes.production is None):
+            raise ValueError("routes.shadow needs a challenger and a production version that answers in its place")
         for name, adapter in self.adapters.items():
             if adapter.rank > self.engine.max_lora_rank:
                 raise ValueError(
@@ -125,10 +167,11 @@ class Release(_Document):
 
     def traffic(self) -> dict[str, float]:
         """Percent of unpinned traffic per model version."""
+        percent = 0.0 if self.routes.shadow else self.routes.percent
         shares: dict[str, float] = {}
         if self.routes.production is not None:
-            shares[self.adapters[self.routes.production].model_version] = 100.0 - self.routes.percent
+            shares[self.adapters[self.routes.production].model_version] = 100.0 - percent
         if self.routes.challenger is not None:
             version = self.adapters[self.routes.challenger].model_version
-            shares[version] = shares.get(version, 0.0) + self.routes.percent
+            shares[version] = shares.get(version, 0.0) + percent
         return shares
