@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cli.keys import keys_app
 from cli.options import ConfigOption, NoCacheOption, SetOption, StackOption
 from cli.screen import complain
 from cli.stack import stack_app
@@ -274,6 +275,7 @@ def pretrain(
     run_pretrain(config, stack, set_ or [], no_cache=no_cache)
 
 
+app.add_typer(keys_app, name="keys", rich_help_panel="The machine room")
 app.add_typer(stack_app, name="stack", rich_help_panel="The machine room")
 
 

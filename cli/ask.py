@@ -68,7 +68,7 @@ def answer_streamed(endpoint: EndpointClient, question: str, version: str | None
                 f"the endpoint at {endpoint.url} refused the API key: {message}",
                 hint="It does not know this ZenML's key: `python run.py deploy` hands it over, or says whose it is.",
             ) from error
-        kind = UserError if error.status_code in (400, 404) else TunelineError
+        kind = UserError if error.status_code in (400, 404, 422) else TunelineError
         raise kind(f"the endpoint at {endpoint.url} answered {error.status_code}: {message}") from error
     except openai.APIConnectionError as error:
         raise TunelineError(

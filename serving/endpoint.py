@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Any
 
 from serving.engine.process import clear_private_folders
@@ -15,6 +14,7 @@ from serving.gateway.auth import KeyRing
 from serving.metrics import Metrics
 from serving.reconcile import Reconciler
 from serving.settings import Settings
+from tuneline.release import GatewayArguments, Release
 
 
 class Endpoint:
@@ -32,26 +32,34 @@ class Endpoint:
         self.engine = Engine(settings, self.metrics)
         self.live = Live(settings.endpoint, self.engine)
         self.live.observers.append(self.metrics.count)
-        self.admission = Admission(self.metrics)
-        self.reconciler = Reconciler(settings, self.live, self.keys, self.metrics)
+        self.admission = Admission(self.metrics, self._release)
+        self.reconciler = Reconciler(settings, self.live, self.metrics)
         self.stopping = False
-        self._following: asyncio.Task[None] | None = None
+        self._following: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Begin to follow the releases. Returns at once; ``readiness`` says how far it is."""
         adopt_orphans()
         self.settings.workdir.mkdir(parents=True, exist_ok=True)
         clear_private_folders(self.settings.workdir)
-        self._following = asyncio.create_task(self.reconciler.follow(), name="reconciler")
+        self._following = [
+            asyncio.create_task(self.keys.follow(), name="keys"),
+            asyncio.create_task(self.reconciler.follow(), name="reconciler"),
+        ]
 
     async def stop(self) -> None:
         """Stop following and end the engine."""
         self.stopping = True
-        if self._following is not None:
-            self._following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._following
+        for task in self._following:
+            task.cancel()
+        await asyncio.gather(*self._following, return_exceptions=True)
         await self.engine.stop()
+
+    @property
+    def limits(self) -> GatewayArguments:
+        """What a single request may be, as the applied release says."""
+        release = self._release()
+        return release.gateway if release is not None else GatewayArguments()
 
     def readiness(self) -> dict[str, Any]:
         """Whether a client that asks now is answered, and if not, why."""
@@ -72,8 +80,7 @@ class Endpoint:
 
     def describe(self) -> dict[str, Any]:
         """What is live: the applied release, and what was wanted."""
-        table = self.live.table
-        release = table.release if table is not None else None
+        release = self._release()
         return {
             "endpoint": self.name,
             "sequence": release.sequence if release is not None else None,
@@ -87,6 +94,9 @@ class Endpoint:
             "error": self._error(),
             "engine": {"pid": self.engine.pid, "starts": self.engine.starts},
         }
+
+    def _release(self) -> Release | None:
+        return self.live.table.release if self.live.table is not None else None
 
     def _state(self) -> str:
         engine, table = self.engine, self.live.table
@@ -103,4 +113,4 @@ class Endpoint:
         return "ready" if table.production is not None else "no production version"
 
     def _error(self) -> str | None:
-        return self.reconciler.error
+        return self.reconciler.error or self.keys.error

@@ -56,7 +56,10 @@ class Metrics:
             registry=self.registry,
         )
         self.waiting = self._gauge("tuneline_waiting_requests", "Questions that wait for a place in the engine")
-        self.running = self._gauge("tuneline_running_requests", "Questions that have a place in the engine")
+        self.running = self._gauge(
+            "tuneline_running_requests",
+            "Places taken in the engine, one for every answer under way",
+        )
         self.cache = Counter(
             "tuneline_cache_lookups",
             "Lookups of the response cache; result is hit or miss",

@@ -16,7 +16,6 @@ from pathlib import Path
 from serving.engine.command import EngineSpec
 from serving.engine.supervisor import Engine, EngineAway
 from serving.gateway.answer import Live
-from serving.gateway.auth import KeyRing
 from serving.gateway.routing import RouteTable, engine_name
 from serving.metrics import Metrics
 from serving.settings import Settings
@@ -27,7 +26,6 @@ from tuneline.release.files import ADAPTER_FILES, FingerprintMismatch, fetch, fi
 logger = logging.getLogger(__name__)
 
 _HUB_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
-_KEYS_SECONDS = 1.0
 _DRAIN_SECONDS = 10.0  # what an answer under way gets before its engine is replaced
 _AWAY_SECONDS = 0.5
 _CRASHES = 2  # one may be a coincidence
@@ -41,16 +39,14 @@ class Reconciler:
         wanted: the highest sequence number seen.
     """
 
-    def __init__(self, settings: Settings, live: Live, keys: KeyRing, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, live: Live, metrics: Metrics) -> None:
         self._settings = settings
         self._live = live
         self._engine: Engine = live.engine
-        self._keys = keys
         self._metrics = metrics
         self._cache = settings.workdir.absolute() / "cache"
         self._last_good = settings.workdir / "last-good-release"
         self._store: ReleaseStore | None = None
-        self._keys_read = 0.0
         self._attempts = 0
         self._retry_at = 0.0
         self._crashes = 0
@@ -78,9 +74,6 @@ class Reconciler:
             await asyncio.sleep(self._settings.poll_seconds)
 
     async def _step(self) -> None:
-        if time.monotonic() - self._keys_read > _KEYS_SECONDS:
-            await asyncio.to_thread(self._keys.reload)
-            self._keys_read = time.monotonic()
         sequences = await asyncio.to_thread(self._sequences)
         if not sequences:
             return

@@ -36,10 +36,12 @@ def main(listener: int, lifeline: int) -> None:
 
     import uvicorn
 
+    from serving.patience import PatientProtocol
     from serving.service import TunelineEndpoint
 
     config = uvicorn.Config(
         TunelineEndpoint.to_asgi(),
+        http=PatientProtocol,
         log_config=None,
         access_log=False,
         server_header=False,

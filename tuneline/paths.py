@@ -42,8 +42,13 @@ def releases_folder(folder: str) -> str:
 
 
 def keys_file(folder: str) -> str:
-    """The hashed API keys below an endpoint's folder."""
+    """A list of hashed API keys in an endpoint's folder, of earlier endpoints or written by hand."""
     return f"{folder.rstrip('/')}/keys.json"
+
+
+def keys_folder(folder: str) -> str:
+    """The hashed API keys below an endpoint's folder, one file each."""
+    return f"{folder.rstrip('/')}/keys"
 
 
 def base_folder(artifact_store: str, sha256: str) -> str:

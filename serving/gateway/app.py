@@ -9,15 +9,17 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from serving.endpoint import Endpoint
 from serving.gateway.answer import Answer
 from serving.gateway.auth import require
 from serving.gateway.errors import RETRY_SECONDS, ApiError, unavailable
+from serving.gateway.limits import cap, hold
 from serving.gateway.observe import Observe, Record
-from serving.gateway.outcome import Question
-from serving.gateway.schemas import MAX_BODY_BYTES, ChatRequest, CompletionRequest, parse
+from serving.gateway.outcome import CLIENT_GONE, Question
+from serving.gateway.schemas import ChatRequest, CompletionRequest, parse
 from serving.metrics import CONTENT_TYPE
 
 logger = logging.getLogger(__name__)
@@ -88,7 +90,8 @@ async def _answer(endpoint: Endpoint, request: Request, schema: type[Any]) -> Re
     pin = request.headers.get("x-tuneline-version")
     if pin is not None:
         require(key, "pin")
-    body = parse(schema, await _body(request))
+    limits = endpoint.limits
+    body = parse(schema, await _body(request, limits.max_body_bytes))
     if body.model != endpoint.name:
         raise ApiError(
             404,
@@ -96,13 +99,17 @@ async def _answer(endpoint: Endpoint, request: Request, schema: type[Any]) -> Re
             code="model_not_found",
             param="model",
         )
+    hold(body, limits)
     if body.prompt_logprobs is not None:
         require(key, "pin")  # costs as much as the whole prompt's generation, and is there for the parity check
     if endpoint.stopping:
         raise unavailable("The endpoint is being stopped.", "stopping")
     record = _record(request)
+    ticket = endpoint.admission.admit(key, body)
+    record.headers += ticket.headers
+    cap(body, limits)
     question = Question(request.url.path, body, record.request_id, key.id, caller=body.user or key.id, pin=pin)
-    return Answer(endpoint.live, question, endpoint.admission.admit(key, body), record)
+    return Answer(endpoint.live, question, ticket, record)
 
 
 def _authorize(endpoint: Endpoint, request: Request, scope: Any) -> Any:
@@ -116,12 +123,19 @@ def _record(request: Request) -> Record:
     return record
 
 
-async def _body(request: Request) -> bytes:
+async def _body(request: Request, limit: int) -> bytes:
+    """The request's body; how long it may take to come is the worker's business (``serving.patience``)."""
+    too_large = ApiError(413, f"The body is larger than {limit} bytes.", code="body_too_large")
+    if int(request.headers.get("content-length", "0")) > limit:
+        raise too_large
     body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MAX_BODY_BYTES:
-            raise ApiError(413, f"The body is larger than {MAX_BODY_BYTES} bytes.", code="body_too_large")
+    try:
+        async for piece in request.stream():
+            body += piece
+            if len(body) > limit:
+                raise too_large
+    except ClientDisconnect:
+        raise ApiError(CLIENT_GONE, "The client left before its request was whole.", code="client_gone") from None
     return bytes(body)
 
 

@@ -1,63 +1,48 @@
-"""Who may ask for what: keys are kept as hashes in the endpoint's folder and read again when they change."""
+"""Who may ask for what: the endpoint's keys, kept as hashes beside its releases and read again when they change."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-import hmac
+import logging
 from typing import Literal
 
-import fsspec
-from pydantic import BaseModel, ConfigDict, Field
-
 from serving.gateway.errors import ApiError
+from tuneline.release.keys import Key, KeyStore
 
-Scope = Literal["inference", "pin", "metrics"]
+logger = logging.getLogger(__name__)
 
+Scope = Literal["inference", "pin", "metrics", "feedback"]
 
-class Key(BaseModel):
-    """One key. ``sha256`` is the hash of the whole key, hex; the key itself is written down nowhere."""
-
-    model_config = ConfigDict(frozen=True)
-
-    id: str
-    name: str
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    scopes: frozenset[str]
-
-
-class _KeyFile(BaseModel):
-    keys: tuple[Key, ...]
+_POLL_SECONDS = 1.0  # how long a revoked key may go on
 
 
 class KeyRing:
-    """The keys of ``<folder>/keys.json``. Without that file there are none, and nobody gets in."""
+    """The keys of an endpoint's folder. Without any, nobody gets in.
+
+    Attributes:
+        error: why keys, or changes of keys, could not be read; those known before are used meanwhile.
+    """
 
     def __init__(self, folder: str) -> None:
-        self._fs, path = fsspec.url_to_fs(folder, use_listings_cache=False)
-        self._path = f"{path.rstrip('/')}/keys.json"
-        self._keys: tuple[Key, ...] = ()
-        self._text: bytes | None = None
+        self._folder = folder
+        self._store: KeyStore | None = None
+        self.error: str | None = None
 
-    def reload(self) -> None:
-        """Read the file again; the keys stay as they were when it cannot be read.
-
-        Raises:
-            OSError: the store does not answer.
-            pydantic.ValidationError: the file is not a key file.
-        """
-        try:
-            text: bytes | None = self._fs.cat_file(self._path)
-        except FileNotFoundError:
-            text = None
-        if text != self._text:
-            self._keys = _KeyFile.model_validate_json(text).keys if text is not None else ()
-            self._text = text
+    async def follow(self) -> None:
+        """Read the keys again and again until cancelled. Apart from the releases: an engine takes a minute to start."""
+        while True:
+            error = await asyncio.to_thread(self._refresh)
+            if error is not None and error != self.error:
+                logger.error("%s", error)
+            self.error = error
+            await asyncio.sleep(_POLL_SECONDS)
 
     def check(self, authorization: str | None, scope: Scope) -> Key:
         """The key of a request that needs ``scope``.
 
         Raises:
-            ApiError: 401 without a known key, 403 when the key may not do this.
+            ApiError: 401 without a key that is good, 403 when the key may not do this.
         """
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
@@ -65,12 +50,24 @@ class KeyRing:
                 401, "No API key was given. Send it as `Authorization: Bearer tl-...`.", code="missing_api_key"
             )
         digest = hashlib.sha256(token.strip().encode()).hexdigest()
-        # every key is compared, so that the time taken says nothing about which one matched
-        matches = [key for key in self._keys if hmac.compare_digest(key.sha256, digest)]
-        if not matches:
+        # A look-up that takes longer the more of the digest fits gives nothing away: nobody can choose what their
+        # guess hashes to, and to know a digest's beginning is not to know a key of 256 random bits.
+        key = self._store.keys.get(digest) if self._store is not None else None
+        if key is None:
             raise ApiError(401, "This API key is not known to the endpoint.", code="invalid_api_key")
-        require(matches[0], scope)
-        return matches[0]
+        if (state := key.state()) != "active":
+            raise ApiError(401, f"Key {key.id} is {state}.", code=f"{state}_api_key")
+        require(key, scope)
+        return key
+
+    def _refresh(self) -> str | None:
+        try:
+            if self._store is None:
+                self._store = KeyStore(self._folder)
+            problems = self._store.refresh()
+        except Exception as error:  # noqa: BLE001 - storage clients raise what they like
+            return f"the keys could not be read: {error}"
+        return f"keys could not be read: {'; '.join(problems)}" if problems else None
 
 
 def require(key: Key, scope: Scope) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.responses import Response
@@ -19,6 +20,9 @@ class ApiError(Exception):
         code: OpenAI's word for it, e.g. ``model_not_found``.
         param: the request field it is about.
         retry_after: seconds after which asking again makes sense.
+
+    Args:
+        headers: further headers of the answer.
     """
 
     def __init__(
@@ -29,6 +33,7 @@ class ApiError(Exception):
         code: str | None = None,
         param: str | None = None,
         retry_after: int | None = None,
+        headers: Sequence[tuple[str, str]] = (),
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -36,6 +41,7 @@ class ApiError(Exception):
         self.code = code
         self.param = param
         self.retry_after = retry_after
+        self._headers = headers
 
     def body(self) -> dict[str, Any]:
         """The JSON body."""
@@ -45,7 +51,9 @@ class ApiError(Exception):
 
     def headers(self) -> dict[str, str]:
         """The headers that belong to it."""
-        headers = {"retry-after": str(self.retry_after)} if self.retry_after is not None else {}
+        headers = dict(self._headers)
+        if self.retry_after is not None:
+            headers["retry-after"] = str(self.retry_after)
         return headers | {"www-authenticate": "Bearer"} if self.status == 401 else headers
 
     def response(self) -> Response:
@@ -63,4 +71,6 @@ def _error_type(status: int) -> str:
         return "authentication_error"
     if status == 403:
         return "permission_error"
+    if status == 429:
+        return "rate_limit_error"
     return "invalid_request_error" if status < 500 else "server_error"

@@ -161,6 +161,6 @@ def _translated(status: int, text: str, target: Target, name: str) -> ApiError:
         message, param = str(error["message"]), error.get("param")
     message = message.replace(target.engine_name, name)
     if status in (400, 413, 422):
-        return ApiError(400, message, code="engine_refused", param=param)
+        return ApiError(422, message, code="engine_refused", param=param)
     logger.error("the engine answered %d: %s", status, message)
     return unavailable(f"The engine could not answer: {message}", "engine_unavailable")

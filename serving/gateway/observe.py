@@ -6,7 +6,7 @@ import logging
 import re
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -34,6 +34,7 @@ class Record:
     version: str = ""
     streamed: bool = False
     status: int = 0
+    headers: list[tuple[str, str]] = field(default_factory=list)
 
 
 class Observe:
@@ -54,7 +55,9 @@ class Observe:
         async def observed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", record.request_id.encode())]
+                own = [("x-request-id", record.request_id), *record.headers]
+                own_bytes = [(name.encode(), value.encode()) for name, value in own]
+                message["headers"] = [*message.get("headers", ()), *own_bytes]
             elif record.streamed and message.get("body"):
                 record.streamed = False
                 self._metrics.ttft.labels(self._metrics.endpoint, record.version, path).observe(

@@ -79,8 +79,8 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(200, "Success")
         elif body["model"] != self.model and body["model"] not in LOADED:
             self.refuse(404, f"The model `{body['model']}` does not exist.")
-        elif body.get("temperature", 0) > 2:
-            self.refuse(400, f"temperature is too high for {body['model']}")
+        elif body.get("seed") == 13:
+            self.refuse(400, f"seed 13 is refused by {body['model']}")
         else:
             self.generate(body)
 

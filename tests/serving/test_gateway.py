@@ -114,7 +114,7 @@ def test_a_field_that_is_not_allowed_is_refused_by_name(
     served: Running, fields: dict[str, Any], param: str | None
 ) -> None:
     response = served.ask(**fields)
-    assert response.status_code == 400
+    assert response.status_code == 422
     assert error(response)["type"] == "invalid_request_error"
     if param is not None:
         assert error(response)["param"] == param
@@ -126,10 +126,10 @@ def test_a_body_that_is_not_json_or_too_large_is_refused(served: Running) -> Non
     assert error(httpx.post(url, content=b" " * 2**24, headers=headers))["code"] == "body_too_large"
 
 
-def test_what_the_engine_refuses_comes_back_as_a_400_without_its_inner_names(served: Running) -> None:
-    response = served.ask(temperature=3)
-    assert response.status_code == 400
-    assert "temperature is too high for tiny" in error(response)["message"]
+def test_what_the_engine_refuses_comes_back_as_a_422_without_its_inner_names(served: Running) -> None:
+    response = served.ask(seed=13)
+    assert response.status_code == 422
+    assert "seed 13 is refused by tiny" in error(response)["message"]
 
 
 def test_the_versions_template_is_put_around_a_conversation_and_its_stop_strings_are_added(served: Running) -> None:

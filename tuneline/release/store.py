@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Callable
 from typing import Any
 
 import fsspec
-from fsspec.implementations.local import LocalFileSystem
 
 from tuneline.errors import TunelineError
 from tuneline.release.document import Release
+from tuneline.release.exclusive import create, is_local
 
 _FILE = re.compile(r"(\d{8})\.json$")
 
@@ -40,7 +39,10 @@ class ReleaseStore:
     def sequences(self) -> list[int]:
         """All sequence numbers, ascending."""
         try:
-            names = self._fs.ls(self._path, detail=False, refresh=True) if not self._local else os.listdir(self._path)
+            if is_local(self._fs):
+                names = os.listdir(self._path)
+            else:
+                names = self._fs.ls(self._path, detail=False, refresh=True)
         except FileNotFoundError:
             return []
         return sorted(int(match[1]) for name in names if (match := _FILE.search(str(name))))
@@ -82,31 +84,12 @@ class ReleaseStore:
         """
         data = release.model_dump_json(indent=2).encode()
         try:
-            if self._local:
-                self._create_local(self._file(release.sequence), data)
-            else:
-                # s3fs and gcsfs turn this into a conditional put
-                self._fs.pipe_file(self._file(release.sequence), data, mode="create")
+            create(self._fs, self._file(release.sequence), data)
         except FileExistsError:
             raise ReleaseConflict(
                 f"release {release.sequence} of endpoint {release.endpoint!r} was written by somebody else just now",
                 hint="Nothing was changed. Look at it with `python run.py models`, then run the command again.",
             ) from None
-
-    def _create_local(self, path: str, data: bytes) -> None:
-        # Written aside and linked into place: a reader never sees half a file, and link() is
-        # exclusive where rename() would overwrite.
-        os.makedirs(self._path, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=self._path, suffix=".part") as part:
-            part.write(data)
-            part.flush()
-            os.fsync(part.fileno())
-            os.chmod(part.name, 0o644)
-            os.link(part.name, path)
-
-    @property
-    def _local(self) -> bool:
-        return isinstance(self._fs, LocalFileSystem)
 
     def _file(self, sequence: int) -> str:
         return f"{self._path.rstrip('/')}/{sequence:08d}.json"
