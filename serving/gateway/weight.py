@@ -22,10 +22,12 @@ class Weight:
     Attributes:
         places: sequences in the engine: every answer to every prompt is one.
         tokens: of prompts and answers together.
+        least: the same with the shortest answers that the client has left open.
     """
 
     places: int
     tokens: int
+    least: int
 
 
 def weigh(request: ChatRequest | CompletionRequest, gateway: GatewayArguments, engine: EngineArguments) -> Weight:
@@ -35,7 +37,8 @@ def weigh(request: ChatRequest | CompletionRequest, gateway: GatewayArguments, e
         answers *= prompts(request)
     longest = min(gateway.max_tokens or _UNNAMED_ANSWER, engine.max_model_len or _UNNAMED_ANSWER, _UNNAMED_ANSWER)
     prompt = sum(len(t) if isinstance(t, list) else -(-len(t.encode()) // _BYTES_PER_TOKEN) for t in texts(request))
-    return Weight(places=answers, tokens=prompt + answers * (wanted(request) or longest))
+    named = wanted(request)
+    return Weight(places=answers, tokens=prompt + answers * (named or longest), least=prompt + answers * (named or 1))
 
 
 def wanted(request: ChatRequest | CompletionRequest) -> int | None:

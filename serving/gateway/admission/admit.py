@@ -109,11 +109,13 @@ class Admission:
         now = self.clock()
         self._sweep(now)
         spent = self._spent.setdefault(key.id, Spent())
+        tokens = weight.tokens
         if max_tokens is not None:
-            self._fits_at_all(weight, max_tokens)
+            _fits_at_all(weight, max_tokens)
+            tokens = min(tokens, max_tokens)
         waits = {
             "requests": spent.requests.wait(now, 1, max_requests) if max_requests is not None else 0.0,
-            "tokens": spent.tokens.wait(now, weight.tokens, max_tokens) if max_tokens is not None else 0.0,
+            "tokens": spent.tokens.wait(now, tokens, max_tokens) if max_tokens is not None else 0.0,
         }
         what = max(waits, key=lambda name: waits[name])
         if (wait := waits[what]) > 0:
@@ -132,7 +134,7 @@ class Admission:
             key.id,
             weight.places,
             spent.requests.use(now, 1) if max_requests is not None else None,
-            spent.tokens.use(now, weight.tokens) if max_tokens is not None else None,
+            spent.tokens.use(now, tokens) if max_tokens is not None else None,
             spent,
         )
         ticket.headers = _headers(now, spent, max_requests, max_tokens)
@@ -148,17 +150,6 @@ class Admission:
         release = self._release()
         return (release.gateway, release.engine) if release is not None else (GatewayArguments(), EngineArguments())
 
-    def _fits_at_all(self, weight: Weight, limit: int) -> None:
-        # 422 and not 429: clients ask again by themselves at 429, and here that would never help.
-        if weight.tokens > limit:
-            raise ApiError(
-                422,
-                f"This question may come to {weight.tokens} tokens and its key has {limit} per minute, so it can never "
-                f"be let in. Shorten it, or ask for fewer tokens or answers.",
-                code="larger_than_limit",
-                param="max_tokens",
-            )
-
     def _sweep(self, now: float) -> None:
         """Forget keys that have not asked for a minute; some are gone for good."""
         if now - self._swept > SECONDS:
@@ -166,6 +157,18 @@ class Admission:
             self._spent = {
                 key: spent for key, spent in self._spent.items() if spent.requests.reset(now) or spent.tokens.reset(now)
             }
+
+
+def _fits_at_all(weight: Weight, limit: int) -> None:
+    # 422 and not 429: clients ask again by themselves at 429, and here that would never help.
+    if weight.least > limit:
+        raise ApiError(
+            422,
+            f"This question may come to {weight.least} tokens and its key has {limit} per minute, so it can never be "
+            f"let in. Shorten it, or ask for fewer tokens or answers.",
+            code="larger_than_limit",
+            param="max_tokens",
+        )
 
 
 def _used(outcome: Outcome | None, reserved: int) -> int:
