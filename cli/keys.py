@@ -113,7 +113,7 @@ def create(
 @keys_app.command()
 def revoke(
     key: Annotated[str, typer.Argument(metavar="ID|NAME", help="Which key, as `keys list` shows it.")],
-    force: Annotated[bool, typer.Option("--force", help="Revoke even the key that run.py itself uses.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Revoke even the key that the commands use.")] = False,
     config: ConfigOption = None,
     stack: StackOption = None,
     set_: SetOption = None,

@@ -25,7 +25,7 @@ def secret_name(endpoint: str) -> str:
 
 
 def read_key(endpoint: str) -> str:
-    """The key that ``run.py`` itself uses.
+    """The key that the commands use.
 
     Raises:
         UserError: there is none yet.
@@ -40,7 +40,7 @@ def read_key(endpoint: str) -> str:
 
 
 def ensure_key(endpoint: str, storage: Storage) -> str:
-    """The key that ``run.py`` itself uses, made now if there is none or it was revoked.
+    """The key that the commands use, made now if there is none or it was revoked.
 
     It has every scope, one that came later too; its hash stands beside the releases afterwards.
     """
@@ -122,7 +122,7 @@ def revoke_key(endpoint: str, storage: Storage, which: str, *, force: bool = Fal
     """Revoke a key by its id or name; it stays as a record. Revoking it again changes nothing.
 
     Raises:
-        UserError: there is no such key, several have that name, or ``run.py`` itself uses it and ``force`` is not set.
+        UserError: there is no such key, several have that name, or the commands use it and ``force`` is not set.
     """
     store = _read(endpoint, storage)
     found = [key for key in store.keys.values() if key.id == which] or [
@@ -145,7 +145,7 @@ def revoke_key(endpoint: str, storage: Storage, which: str, *, force: bool = Fal
     own = _stored_key(endpoint)
     if own is not None and key.sha256 == _digest(own) and not force:
         raise UserError(
-            f"key {key.id} is the one that run.py itself uses; nothing was changed",
+            f"key {key.id} is the one that the commands use; nothing was changed",
             hint="With --force it is revoked all the same, and the next `python run.py deploy` makes another.",
         )
     revoked = key.model_copy(update={"revoked_at": _now()})

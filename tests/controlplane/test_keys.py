@@ -123,7 +123,7 @@ def test_the_key_that_the_commands_use_is_revoked_by_force_alone_and_made_anew_a
     storage: Storage,
 ) -> None:
     key = ensure_key("tiny", storage)
-    with pytest.raises(UserError, match=r"run\.py itself uses") as refusal:
+    with pytest.raises(UserError, match=r"the commands use") as refusal:
         revoke_key("tiny", storage, "default")
     assert "--force" in refusal.value.hint
     assert list_keys("tiny", storage)[0].state() == "active"

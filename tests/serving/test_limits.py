@@ -316,6 +316,6 @@ def test_a_free_place_costs_microseconds() -> None:
                 await ticket.place()
                 ticket.outcome = outcome(prompt=5, completion=5)
         each = (loop.time() - began) / 2000
-        assert each < 1e-3  # measured 40 microseconds; the machine may be busy with something else
+        assert each < 1e-3  # measured: 26 microseconds, 61 with limits; the machine may be busy
 
     now(scene)
