@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from typing import Any
 
+from serving.canary.guard import CanaryGuard
+from serving.canary.shadow import Shadows
 from serving.engine.process import clear_private_folders
 from serving.engine.supervisor import Engine
 from serving.engine.tree import adopt_orphans
@@ -33,6 +35,10 @@ class Endpoint:
         self.live = Live(settings.endpoint, self.engine)
         self.live.observers.append(self.metrics.count)
         self.admission = Admission(self.metrics)
+        self.canary = CanaryGuard(settings, self.live, self.metrics)
+        self.shadows = Shadows(settings, self.live, self.metrics, busy=lambda: self.admission.waiting > 0)
+        self.live.observers += [self.canary.observe, self.shadows.observe]
+        self.live.beside.append(self.shadows.begin)
         self.reconciler = Reconciler(settings, self.live, self.keys, self.metrics)
         self.stopping = False
         self._following: asyncio.Task[None] | None = None
@@ -51,6 +57,8 @@ class Endpoint:
             self._following.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._following
+        await self.canary.stop()
+        await self.shadows.stop()
         await self.engine.stop()
 
     def readiness(self) -> dict[str, Any]:
@@ -103,4 +111,4 @@ class Endpoint:
         return "ready" if table.production is not None else "no production version"
 
     def _error(self) -> str | None:
-        return self.reconciler.error
+        return self.reconciler.error or self.canary.error

@@ -37,7 +37,13 @@ class Ticket:
 
 
 class Admission:
-    """The limits of one endpoint."""
+    """The limits of one endpoint.
+
+    Attributes:
+        waiting: questions that wait for a place in the engine.
+    """
+
+    waiting: int = 0
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
