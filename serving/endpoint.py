@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from serving.canary.guard import CanaryGuard
+from serving.canary.shadow import Shadows
 from serving.engine.process import clear_private_folders
 from serving.engine.supervisor import Engine
 from serving.engine.tree import adopt_orphans
@@ -33,6 +35,10 @@ class Endpoint:
         self.live = Live(settings.endpoint, self.engine)
         self.live.observers.append(self.metrics.count)
         self.admission = Admission(self.metrics, self._release)
+        self.canary = CanaryGuard(settings, self.live, self.metrics)
+        self.shadows = Shadows(settings, self.live, self.metrics, busy=lambda: self.admission.queue.waiting > 0)
+        self.live.observers += [self.canary.observe, self.shadows.observe]
+        self.live.beside.append(self.shadows.begin)
         self.reconciler = Reconciler(settings, self.live, self.metrics)
         self.stopping = False
         self._following: list[asyncio.Task[None]] = []
@@ -53,6 +59,8 @@ class Endpoint:
         for task in self._following:
             task.cancel()
         await asyncio.gather(*self._following, return_exceptions=True)
+        await self.canary.stop()
+        await self.shadows.stop()
         await self.engine.stop()
 
     @property
@@ -113,4 +121,4 @@ class Endpoint:
         return "ready" if table.production is not None else "no production version"
 
     def _error(self) -> str | None:
-        return self.reconciler.error or self.keys.error
+        return self.reconciler.error or self.canary.error or self.keys.error

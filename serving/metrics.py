@@ -70,6 +70,12 @@ class Metrics:
         self.aborts = Counter(
             "tuneline_canary_aborts", "Canaries ended by this gateway", ["endpoint", "reason"], registry=self.registry
         )
+        self.shadows_dropped = Counter(
+            "tuneline_shadows_dropped",
+            "Questions that the challenger was not asked in the shadow, because there was no room for it",
+            ["endpoint"],
+            registry=self.registry,
+        )
         self.feedback = Counter(
             "tuneline_feedback", "Ratings received", ["endpoint", "version", "rating"], registry=self.registry
         )

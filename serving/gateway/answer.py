@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -23,6 +24,7 @@ class Live:
         engine: the engine that has the table's adapters. Table and engine are replaced together, without a pause.
         table: the applied release; the reconciler replaces it.
         observers: called with every question that reached a version, once it is over.
+        beside: called with every question and its outcome just before the engine is asked; shadows begin here.
     """
 
     def __init__(self, endpoint: str, engine: Engine) -> None:
@@ -30,6 +32,7 @@ class Live:
         self.engine = engine
         self.table: RouteTable | None = None
         self.observers: list[Observer] = []
+        self.beside: list[Callable[[Question, Outcome, RouteTable, Engine], None]] = []
 
 
 class ToClient:
@@ -93,6 +96,8 @@ class Answer(Response):
             outcome = ticket.outcome = Outcome(target.version, role, streamed=bool(question.request.stream))
             body = engine_body(question, target)
             try:
+                for begin in live.beside:
+                    begin(question, outcome, table, engine)
                 with engine.in_flight.on(target.engine_name):
                     sink = ToClient(send, target.version, self._record)
                     await exchange(engine, question, target, live.endpoint, body, outcome, sink)

@@ -79,8 +79,9 @@ class Outcome:
 
     @property
     def empty(self) -> bool:
-        """Whether it ended of itself without a word: the end token alone."""
-        return self.status == 200 and (self.completion_tokens or 0) <= max(1, len(self.finish_reasons))
+        """Whether it ended of itself without a word: the end token alone. One token at a limit of one is an answer."""
+        few = (self.completion_tokens or 0) <= max(1, len(self.finish_reasons))
+        return self.status == 200 and few and not self.overlong
 
     @property
     def overlong(self) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import random
+import hashlib
 import re
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field, replace
 
 from serving.gateway.errors import ApiError, unavailable
 from serving.gateway.outcome import Question, Role
@@ -43,14 +44,29 @@ class Target:
         )
 
 
+def place_of(caller: str, endpoint: str, sha256: str) -> float:
+    """Where a caller stands on the scale from 0 to 100 for one challenger, known by its adapter's ``sha256``.
+
+    The challenger gets those below its percent. So a caller keeps its version while the percent stays, a higher percent
+    moves callers to the challenger and none back, and the next challenger draws other callers.
+    """
+    digest = hashlib.blake2b(f"{endpoint}/{sha256}/{caller}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest) / 2**32 * 100
+
+
 @dataclass(frozen=True)
 class RouteTable:
-    """An applied release: who can be pinned, and who gets the rest."""
+    """An applied release: who can be pinned, and who gets the rest.
+
+    Attributes:
+        applied: when it was made (``time.perf_counter``).
+    """
 
     release: Release
     versions: dict[str, Target]
     production: Target | None
     challenger: Target | None
+    applied: float = field(default_factory=time.perf_counter)
 
     @classmethod
     def of(cls, release: Release) -> RouteTable:
@@ -77,16 +93,30 @@ class RouteTable:
                 404, f"Version {version!r} is not loaded; loaded are {sorted(self.versions)}.", code="version_not_found"
             ) from None
 
+    def drawn(self, caller: str) -> bool:
+        """Whether a caller is in the challenger's share."""
+        routes = self.release.routes
+        if self.challenger is None or routes.challenger is None:
+            return False
+        sha256 = self.release.adapters[routes.challenger].sha256
+        return place_of(caller, self.release.endpoint, sha256) < routes.percent
+
     def route(self, question: Question) -> tuple[Target, Role]:
         """Who answers a question, and as what.
+
+        A caller is the request's ``user``; without one, all that one key asks comes from one caller.
 
         Raises:
             ApiError: 404, the version it is pinned to is not loaded; 503, there is no production version yet.
         """
         if question.pin is not None:
             return self.pinned(question.pin), "pinned"
-        if self.challenger is not None and random.random() * 100 < self.release.routes.percent:
+        if self.challenger is not None and not self.release.routes.shadow and self.drawn(question.caller):
             return self.challenger, "challenger"
         if self.production is None:
             raise unavailable("No version is in production yet.", "no_production_version")
         return self.production, "production"
+
+    def without_challenger(self) -> RouteTable:
+        """The same table with all traffic at the production version; pinned questions reach every version still."""
+        return replace(self, challenger=None)

@@ -87,7 +87,7 @@ def test_an_adapter_leaves_only_when_its_last_answer_is_given(endpoint: Running)
 def test_the_challenger_gets_its_share(endpoint: Running) -> None:
     endpoint.release({"1": "one", "2": "two"}, "1", routes={"challenger": "v2", "percent": 50})
     endpoint.start().ready()
-    answers = [endpoint.ask().headers["x-tuneline-version"] for _ in range(60)]
+    answers = [endpoint.ask(user=f"caller {n}").headers["x-tuneline-version"] for n in range(60)]
     assert 5 < answers.count("2") < 55  # both ends have a probability below 1e-10
     assert 'tuneline_traffic_percent{endpoint="tiny",version="2"} 50.0' in endpoint.get("/metrics").text
 

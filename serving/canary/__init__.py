@@ -1,0 +1,1 @@
+"""A challenger beside production: counted, judged, ended when it is worse; and answering in the shadow."""
