@@ -265,7 +265,11 @@ def test_more_places_in_a_new_release_are_used_at_once() -> None:
 @settings(max_examples=200, deadline=None)
 @given(
     steps=st.lists(
-        st.tuples(st.sampled_from("abc"), st.integers(1, 4), st.sampled_from(["ask", "give", "leave", "both", "turn"])),
+        st.tuples(
+            st.sampled_from("abc"),
+            st.integers(1, 4),
+            st.sampled_from(["ask", "give", "leave", "both", "crossed", "turn"]),
+        ),
         max_size=60,
     )
 )
@@ -293,6 +297,9 @@ def test_after_any_coming_and_going_no_place_is_lost_and_none_is_given_twice(ste
             elif step == "both":  # the caller leaves in the very moment in which it is called
                 leave()
                 give()
+            elif step == "crossed":
+                give()
+                leave()
             else:
                 await turn()
             assert 0 <= queue.taken <= 4
