@@ -141,9 +141,9 @@ def releases(endpoint: Running) -> list[Release]:
 def test_a_worse_challenger_loses_its_traffic_by_the_next_release(
     endpoint: Running, fault: str, value: str, fields: dict[str, Any], words: str
 ) -> None:
-    endpoint.tell(fault, value)
     judged = endpoint.release({"1": "one", "2": "two"}, "1", routes=CANARY)
     endpoint.start().ready()
+    endpoint.tell(fault, value)  # not before: an adapter is loaded only if it answers
     ask_all(endpoint, **fields)
     endpoint.applied(2)
     last = releases(endpoint)[-1]
@@ -202,13 +202,13 @@ def replica(endpoint: Running) -> Iterator[Running]:
 
 
 def test_two_replicas_end_a_canary_once(endpoint: Running, replica: Running) -> None:
-    for one in (endpoint, replica):
-        one.tell("fail-two")
     endpoint.release({"1": "one", "2": "two"}, "1", routes=CANARY)
     endpoint.start()
     replica.start()
     endpoint.ready()
     replica.ready()
+    for one in (endpoint, replica):
+        one.tell("fail-two")
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(ask_all, (endpoint, replica)))
     for one in (endpoint, replica):
@@ -218,9 +218,9 @@ def test_two_replicas_end_a_canary_once(endpoint: Running, replica: Running) -> 
 
 
 def test_where_the_end_cannot_be_written_the_challenger_gets_nobody_and_it_is_tried_again(endpoint: Running) -> None:
-    endpoint.tell("fail-two")
     endpoint.release({"1": "one", "2": "two"}, "1", routes=CANARY)
     endpoint.start().ready()
+    endpoint.tell("fail-two")
     folder = Path(endpoint.store) / "releases"
     aside = folder.with_name("aside")
     folder.rename(aside)
