@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import shutil
@@ -36,7 +37,7 @@ def test_the_challenger_gets_its_share_of_the_callers(percent: float) -> None:
 
 def test_a_higher_percent_takes_callers_to_the_challenger_and_none_back() -> None:
     shares = [drawn(percent) for percent in (0, 1, 5, 25, 99.9, 100)]
-    assert all(less <= more for less, more in zip(shares, shares[1:], strict=False))
+    assert all(less <= more for less, more in itertools.pairwise(shares))
     assert (shares[0], shares[-1]) == (set(), set(CALLERS))
 
 
@@ -85,7 +86,7 @@ def test_nothing_is_judged_before_the_challenger_has_answered_often_enough() -> 
 
 
 def test_a_challenger_with_all_the_traffic_is_judged_against_nothing() -> None:
-    window, verdict = filled({}, {"errors": 0.5}, percent=100)
+    _, verdict = filled({}, {"errors": 0.5}, percent=100)
     assert verdict.reason == "errors"
     assert "answered nothing meanwhile" in verdict.numbers
     assert filled({}, {"errors": 0.015}, percent=100)[1] is None
