@@ -10,6 +10,7 @@ It is started with vLLM's own arguments and writes them, its environment's names
     die-on-load       end when an adapter is loaded
     token-seconds     seconds between two streamed tokens (0.01)
     tokens            tokens in an answer (5)
+    tokens-<adapter>  tokens in an answer of that adapter
     fail-<adapter>    answer its questions with status 500
     empty-<adapter>   answer them with the end token alone
     wait-<adapter>    seconds before its first token
@@ -99,7 +100,7 @@ class Handler(BaseHTTPRequestHandler):
     def generate(self, body: dict[str, Any]) -> None:
         who = LOADED.get(body["model"], "base")
         chat = self.path == "/v1/chat/completions"
-        wanted, limit = int(told("tokens") or 5), body.get("max_tokens") or 10**9
+        wanted, limit = int(told(f"tokens-{who}") or told("tokens") or 5), body.get("max_tokens") or 10**9
         count = 0 if told(f"empty-{who}") is not None else min(wanted, limit)
         finish = "length" if wanted > limit and count else "stop"
         usage = {"prompt_tokens": 7, "completion_tokens": count or 1, "total_tokens": 7 + (count or 1)}

@@ -1,0 +1,237 @@
+"""Who gets the challenger, when the gateway takes its traffic away, and what it leaves behind."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.canary.judge import chance, judge
+from serving.canary.window import STEP, Answer, Window
+from serving.gateway.routing import place_of
+from tests.serving.conftest import Running, wait_until
+from tuneline.release import CanaryBounds, Release, ReleaseStore
+
+BOUNDS = CanaryBounds(min_requests=20, ttft=2)
+CANARY = {"challenger": "v2", "percent": 50, "bounds": BOUNDS}
+CALLERS = [f"caller {number}" for number in range(2000)]
+
+
+def drawn(percent: float, sha256: str = "a" * 64) -> set[str]:
+    return {caller for caller in CALLERS if place_of(caller, "tiny", sha256) < percent}
+
+
+@pytest.mark.parametrize("percent", [1, 10, 50])
+def test_the_challenger_gets_its_share_of_the_callers(percent: float) -> None:
+    expected = len(CALLERS) * percent / 100
+    assert abs(len(drawn(percent)) - expected) < 4 * expected**0.5
+
+
+def test_a_higher_percent_takes_callers_to_the_challenger_and_none_back() -> None:
+    shares = [drawn(percent) for percent in (0, 1, 5, 25, 99.9, 100)]
+    assert all(less <= more for less, more in itertools.pairwise(shares))
+    assert (shares[0], shares[-1]) == (set(), set(CALLERS))
+
+
+def test_another_challenger_draws_other_callers() -> None:
+    both = drawn(10) & drawn(10, "b" * 64)
+    assert len(both) < 50  # 20 by chance, 200 if they were the same
+
+
+def filled(
+    champion: dict[str, float], challenger: dict[str, float], answers: int = 2000, percent: float = 20
+) -> tuple[Window, Any]:
+    """A canary's window and the first verdict on it; versions are the shares of 1 of what went wrong."""
+    luck, window = random.Random(3), Window(BOUNDS.min_requests)
+    for number in range(answers):
+        new = luck.random() * 100 < percent
+        shares = challenger if new else champion
+        ttft = shares.get("ttft", 0.1) * luck.lognormvariate(0, 0.5)
+        wrong = {name: luck.random() < shares.get(name, 0) for name in ("errors", "empty", "overlong")}
+        window.add(Answer(f"caller {number % 400}", ttft=ttft, **wrong), challenger=new)
+        if new and (verdict := judge(window, BOUNDS, "6")) is not None:
+            return window, verdict
+    return window, None
+
+
+@pytest.mark.parametrize("reason", ["errors", "empty", "overlong", "ttft"])
+def test_each_bound_ends_a_canary_and_says_with_which_numbers(reason: str) -> None:
+    worse = 0.5
+    window, verdict = filled({reason: 0.02 if reason != "ttft" else 0.1}, {reason: worse})
+    assert verdict.reason == reason
+    assert window.seen < 100
+    assert "version 6's" in verdict.numbers and "allowed" in verdict.numbers
+
+
+def test_two_equal_versions_that_often_fail_are_left_alone() -> None:
+    same = {"errors": 0.1, "empty": 0.1, "overlong": 0.3}
+    assert filled(same, same, answers=10_000)[1] is None
+
+
+def test_nothing_is_judged_before_the_challenger_has_answered_often_enough() -> None:
+    window = Window(BOUNDS.min_requests)
+    for number in range(BOUNDS.min_requests):
+        assert judge(window, BOUNDS, "1") is None
+        window.add(Answer(number), challenger=False)
+        window.add(Answer(number, errors=True), challenger=True)
+    assert judge(window, BOUNDS, "1") is not None
+
+
+def test_a_challenger_with_all_the_traffic_is_judged_against_nothing() -> None:
+    _, verdict = filled({}, {"errors": 0.5}, percent=100)
+    assert verdict.reason == "errors"
+    assert "answered nothing meanwhile" in verdict.numbers
+    assert filled({}, {"errors": 0.015}, percent=100)[1] is None
+
+
+def test_one_caller_whose_answers_are_always_cut_off_ends_no_canary() -> None:
+    window = Window(BOUNDS.min_requests)
+    for number in range(500):
+        window.add(Answer(f"caller {number % 40}"), challenger=False)
+        window.add(Answer("the greedy one", overlong=True, ttft=9.0), challenger=True)
+        window.add(Answer(f"another {number % 10}", ttft=0.1), challenger=True)
+        assert judge(window, BOUNDS, "1") is None
+
+
+def test_a_version_that_breaks_late_is_found_in_the_newest_answers() -> None:
+    window = Window(BOUNDS.min_requests)
+    for number in range(20_000):
+        window.add(Answer(number), challenger=number % 2 == 0)
+    assert window.challenger.counts.answers <= window.length
+    assert len(window.champion.sampled()) <= window.length
+    for number in range(200):
+        window.add(Answer(number), challenger=False)
+        window.add(Answer(number, errors=True), challenger=True)
+        if judge(window, BOUNDS, "1"):
+            break
+    assert number < 2 * STEP
+
+
+def test_the_probability_is_fishers() -> None:
+    assert chance(3, 4, 1, 4) == pytest.approx(17 / 70)  # the lady tasting tea
+    assert chance(5, 50, 50, 500) == pytest.approx(0.586, abs=0.02)
+
+
+def ask_all(endpoint: Running, number: int = 120, **fields: Any) -> list[int]:
+    """Statuses of one question from each of many callers."""
+    with ThreadPoolExecutor(4) as pool:
+        return [r.status_code for r in pool.map(lambda n: endpoint.ask(user=f"caller {n}", **fields), range(number))]
+
+
+def releases(endpoint: Running) -> list[Release]:
+    return ReleaseStore(f"{endpoint.store}/releases").history()
+
+
+@pytest.mark.parametrize(
+    ("fault", "value", "fields", "words"),
+    [
+        ("fail-two", "", {}, "failed"),
+        ("empty-two", "", {}, "were empty"),
+        ("tokens-two", "30", {"max_tokens": 20}, "were cut off"),
+        ("wait-two", "0.2", {"stream": True}, "time to first token"),
+    ],
+)
+def test_a_worse_challenger_loses_its_traffic_by_the_next_release(
+    endpoint: Running, fault: str, value: str, fields: dict[str, Any], words: str
+) -> None:
+    judged = endpoint.release({"1": "one", "2": "two"}, "1", routes=CANARY)
+    endpoint.start().ready()
+    endpoint.tell(fault, value)  # not before: an adapter is loaded only if it answers
+    ask_all(endpoint, **fields)
+    endpoint.applied(2)
+    last = releases(endpoint)[-1]
+    assert last.author == "gateway of tiny"
+    assert last.reason.startswith("canary of version 2 ended: ") and words in last.reason
+    assert (last.routes.production, last.routes.challenger, last.routes.percent) == ("v1", None, 0)
+    assert last.routes.bounds == BOUNDS
+    assert set(last.adapters) == {"v1"}
+    assert (last.base, last.engine, last.gateway) == (judged.base, judged.engine, judged.gateway)
+    assert set(ask_all(endpoint, 20)) == {200}
+    assert "tuneline_canary_aborts_total" in endpoint.get("/metrics").text
+    assert len(releases(endpoint)) == 2
+
+
+def test_an_equal_challenger_keeps_its_traffic_and_its_callers(endpoint: Running) -> None:
+    endpoint.release({"1": "one", "2": "two"}, "1", routes=CANARY)
+    endpoint.start().ready()
+    first = {n: endpoint.ask(user=f"caller {n}").headers["x-tuneline-version"] for n in range(60)}
+    again = {n: endpoint.ask(user=f"caller {n}", stream=True).headers["x-tuneline-version"] for n in range(60)}
+    assert first == again and set(first.values()) == {"1", "2"}
+    assert len({endpoint.ask().headers["x-tuneline-version"] for _ in range(10)}) == 1  # one key is one caller
+    assert ask_all(endpoint, 60, temperature=3) == [400] * 60  # what is refused counts against nobody
+    assert len(releases(endpoint)) == 1
+
+
+def test_an_engine_that_dies_ends_no_canary(endpoint: Running) -> None:
+    import psutil
+
+    endpoint.release({"1": "one", "2": "two"}, "1", routes=CANARY | {"percent": 100})
+    endpoint.start().ready()
+    ask_all(endpoint, 30)
+    endpoint.tell("wait-two", "5")
+    with ThreadPoolExecutor(30) as pool:
+        asked = [pool.submit(endpoint.ask, user=f"caller {n}") for n in range(30)]
+        wait_until(lambda: sum("chat" in seen.get("path", "") for seen in endpoint.engine_saw()) == 60, "the questions")
+        pid = endpoint.engine_pid()
+        assert pid is not None
+        psutil.Process(pid).kill()
+        assert {answer.result().status_code for answer in asked} == {503}
+    endpoint.untell("wait-two")
+    endpoint.ready()
+    assert set(ask_all(endpoint, 10)) == {200}
+    assert len(releases(endpoint)) == 1
+
+
+@pytest.fixture
+def replica(endpoint: Running) -> Iterator[Running]:
+    """A second endpoint process on the same folder."""
+    root = Path(tempfile.mkdtemp(prefix="tls-"))
+    made = Running(root, store=endpoint.store)
+    try:
+        yield made
+    finally:
+        made.stop()
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def test_two_replicas_end_a_canary_once(endpoint: Running, replica: Running) -> None:
+    endpoint.release({"1": "one", "2": "two"}, "1", routes=CANARY)
+    endpoint.start()
+    replica.start()
+    endpoint.ready()
+    replica.ready()
+    for one in (endpoint, replica):
+        one.tell("fail-two")
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(ask_all, (endpoint, replica)))
+    for one in (endpoint, replica):
+        one.applied(2)
+        assert set(ask_all(one, 10)) == {200}
+    assert len(releases(endpoint)) == 2
+
+
+def test_where_the_end_cannot_be_written_the_challenger_gets_nobody_and_it_is_tried_again(endpoint: Running) -> None:
+    endpoint.release({"1": "one", "2": "two"}, "1", routes=CANARY)
+    endpoint.start().ready()
+    endpoint.tell("fail-two")
+    folder = Path(endpoint.store) / "releases"
+    aside = folder.with_name("aside")
+    folder.rename(aside)
+    folder.write_text("no folder")  # root may write everywhere, but not into a file
+    ask_all(endpoint)
+    assert set(ask_all(endpoint, 30)) == {200}
+    error = wait_until(lambda: endpoint.get("/readyz", None).json()["error"], "the error")
+    assert error
+    folder.unlink()
+    aside.rename(folder)
+    endpoint.applied(2)
+    assert json.loads((folder / "00000002.json").read_text())["author"] == "gateway of tiny"
+    wait_until(lambda: endpoint.get("/readyz", None).json()["error"] is None, "the error to be gone")
