@@ -9,9 +9,14 @@ from typing import Any
 from serving.engine.process import clear_private_folders
 from serving.engine.supervisor import Engine
 from serving.engine.tree import adopt_orphans
+from serving.feedback_store import FeedbackStore
 from serving.gateway.admission import Admission
 from serving.gateway.answer import Live
 from serving.gateway.auth import KeyRing
+from serving.gateway.cache import ResponseCache
+from serving.gateway.feedback import Answered
+from serving.gateway.prompt_log import PromptLog
+from serving.gateway.traces import traces_of
 from serving.metrics import Metrics
 from serving.reconcile import Reconciler
 from serving.settings import Settings
@@ -30,8 +35,12 @@ class Endpoint:
         self.metrics = Metrics(settings.endpoint)
         self.keys = KeyRing(settings.folder)
         self.engine = Engine(settings, self.metrics)
-        self.live = Live(settings.endpoint, self.engine)
-        self.live.observers.append(self.metrics.count)
+        prompt_log = PromptLog(settings.workdir / "prompts.jsonl")
+        self.live = Live(settings.endpoint, self.engine, ResponseCache(self.metrics), prompt_log)
+        self.answered = Answered()
+        self.live.observers += [self.metrics.count, self.answered.add]
+        self.feedback = FeedbackStore(settings.folder, self.metrics)
+        self.traces = traces_of(settings.endpoint)
         self.admission = Admission(self.metrics)
         self.reconciler = Reconciler(settings, self.live, self.keys, self.metrics)
         self.stopping = False
@@ -42,6 +51,7 @@ class Endpoint:
         adopt_orphans()
         self.settings.workdir.mkdir(parents=True, exist_ok=True)
         clear_private_folders(self.settings.workdir)
+        self.feedback.start()
         self._following = asyncio.create_task(self.reconciler.follow(), name="reconciler")
 
     async def stop(self) -> None:
@@ -52,6 +62,10 @@ class Endpoint:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._following
         await self.engine.stop()
+        await self.feedback.stop()
+        await asyncio.to_thread(self.live.prompt_log.stop)
+        if self.traces is not None:
+            await asyncio.to_thread(self.traces.stop)
 
     def readiness(self) -> dict[str, Any]:
         """Whether a client that asks now is answered, and if not, why."""

@@ -10,11 +10,14 @@ from typing import Any
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
 
 from serving.endpoint import Endpoint
 from serving.gateway.answer import Answer
+from serving.gateway.api_page import api_page
 from serving.gateway.auth import require
 from serving.gateway.errors import RETRY_SECONDS, ApiError, unavailable
+from serving.gateway.feedback import take
 from serving.gateway.observe import Observe, Record
 from serving.gateway.outcome import Question
 from serving.gateway.schemas import MAX_BODY_BYTES, ChatRequest, CompletionRequest, parse
@@ -35,7 +38,6 @@ def create_app(endpoint: Endpoint) -> FastAPI:
             await endpoint.stop()
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, lifespan=lifespan)
-    app.add_middleware(Observe, metrics=endpoint.metrics)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _not_found)
 
@@ -79,6 +81,14 @@ def create_app(endpoint: Endpoint) -> FastAPI:
     async def completions(request: Request) -> Response:
         return await _answer(endpoint, request, CompletionRequest)
 
+    @app.post("/v1/feedback")
+    async def feedback(request: Request) -> Response:
+        key = _authorize(endpoint, request, "feedback")
+        return take(await _body(request), key.id, endpoint.answered, endpoint.feedback, endpoint.metrics)
+
+    app.include_router(api_page(endpoint.name, app.routes))
+    paths = [route.path for route in app.routes if isinstance(route, Route)]
+    app.add_middleware(Observe, metrics=endpoint.metrics, paths=paths, traces=endpoint.traces)
     return app
 
 
@@ -101,7 +111,8 @@ async def _answer(endpoint: Endpoint, request: Request, schema: type[Any]) -> Re
     if endpoint.stopping:
         raise unavailable("The endpoint is being stopped.", "stopping")
     record = _record(request)
-    question = Question(request.url.path, body, record.request_id, key.id, caller=body.user or key.id, pin=pin)
+    caller = body.user or key.id
+    question = Question(request.url.path, body, record.request_id, key.id, caller, pin, record.traceparent)
     return Answer(endpoint.live, question, endpoint.admission.admit(key, body), record)
 
 

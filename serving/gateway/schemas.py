@@ -87,7 +87,7 @@ class CompletionRequest(_Sampling):
     add_special_tokens: bool | None = None
 
 
-Request = TypeVar("Request", ChatRequest, CompletionRequest)
+Request = TypeVar("Request", bound=BaseModel)
 
 
 def parse(schema: type[Request], body: bytes) -> Request:
