@@ -8,9 +8,9 @@ from __future__ import annotations
 import uuid
 from collections import OrderedDict
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from serving.feedback_store import FeedbackStore
@@ -36,6 +36,12 @@ class Turn(_Model):
     content: Text
 
 
+def _asked(turns: list[Turn]) -> list[Turn]:
+    if all(turn.role != "user" for turn in turns):
+        raise ValueError("there is no turn of the role 'user'")
+    return turns
+
+
 class FeedbackRequest(_Model):
     """POST /v1/feedback.
 
@@ -52,13 +58,7 @@ class FeedbackRequest(_Model):
     rating: Literal["up", "down"]
     correction: Text | None = None
     comment: Annotated[str, Field(max_length=4_000)] | None = None
-    messages: Annotated[list[Turn], Field(min_length=1, max_length=200)] | None = None
-
-    @model_validator(mode="after")
-    def _somebody_asked(self) -> Self:
-        if self.messages is not None and all(turn.role != "user" for turn in self.messages):
-            raise ValueError("there is no turn of the role 'user'")
-        return self
+    messages: Annotated[list[Turn], Field(min_length=1, max_length=200), AfterValidator(_asked)] | None = None
 
 
 class FeedbackAnswer(_Model):
