@@ -117,6 +117,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("GET", "/api/openapi.json"): Operation("This document", "OpenAPI 3.1.", {_JSON: None}),
 }
 
+_TAGS = (("/v1/", "For applications"), ("/api", "This page"), ("/", "For operations"))
 _HEADERS = {
     "x-request-id": ("The id under which logs, traces and feedback know it.", {"type": "string"}),
     "x-tuneline-version": ("The version that answered.", {"type": "string"}),
@@ -180,6 +181,7 @@ def _operation(method: str, path: str, operation: Operation) -> dict[str, Any]:
     content = {kind: {"schema": _schema(model, kind)} for kind, model in operation.answers.items()}
     found: dict[str, Any] = {
         "operationId": name,
+        "tags": [next(tag for prefix, tag in _TAGS if path.startswith(prefix))],
         "summary": operation.summary,
         "description": operation.description
         + (f" Needs a key with the scope `{operation.scope}`." if operation.scope is not None else ""),

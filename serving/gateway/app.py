@@ -112,7 +112,9 @@ async def _answer(endpoint: Endpoint, request: Request, schema: type[Any]) -> Re
         raise unavailable("The endpoint is being stopped.", "stopping")
     record = _record(request)
     caller = body.user or key.id
-    question = Question(request.url.path, body, record.request_id, key.id, caller, pin, record.traceparent)
+    question = Question(
+        request.url.path, body, record.request_id, key.id, caller, pin=pin, traceparent=record.traceparent
+    )
     return Answer(endpoint.live, question, endpoint.admission.admit(key, body), record)
 
 

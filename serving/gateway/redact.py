@@ -30,10 +30,11 @@ _KEY = re.compile(
 )
 # A word that says that what follows is secret. The word stays, so that the sentence can still be read.
 _NAMED_SECRET = re.compile(
-    r"(?i)(\b[\w-]{0,40}(?:password|passwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key)[\w-]{0,20}"
+    r"(?i)((?:password|passwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key)[\w-]{0,20}"
     r"[\"']?\s{0,3}[:=]\s{0,3}[\"']?)([^\s\"',;\[\]{}]{6,})"
 )
-_EMAIL = re.compile(r"[\w.%+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
+# It begins where a word does: tried from every letter, a long word would be read as often as it has letters.
+_EMAIL = re.compile(r"(?<![\w.%+-])[\w.%+-]+@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _CARD = re.compile(_NO_WORD_BEFORE + r"[0-9](?:[ -]?[0-9]){12,18}" + _NO_WORD_AFTER)
 _IP4 = re.compile(r"(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w.]*\w)")
 _IP6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![\w:])")

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.gateway.prompt_log import sampled
+from stacks.deployer import process
 from stacks.deployer.log_lines import readable
 from tests.serving.conftest import Running, wait_until
 from tuneline.release.gateway import GatewayArguments
@@ -117,13 +118,23 @@ def test_the_share_can_be_changed_while_it_runs_and_what_waits_is_written_at_the
     assert 5 < len(written) < 35
 
 
-@given(st.lists(st.text("0123456789abcdef", min_size=32, max_size=32), min_size=400, max_size=400, unique=True))
-def test_the_sample_is_about_as_large_as_the_share_and_grows_with_it(names: list[str]) -> None:
+@given(st.integers(0, 2**128))
+def test_the_sample_is_about_as_large_as_the_share_and_grows_with_it(first: int) -> None:
+    names = [f"{first + number:032x}" for number in range(400)]
     small, large = ({name for name in names if sampled(name, share)} for share in (0.3, 0.6))
     assert small <= large
     assert 60 < len(small) < 190
     assert not any(sampled(name, 0.0) for name in names)
     assert all(sampled(name, 1.0) for name in names)
+
+
+def test_people_who_follow_the_logs_or_read_the_end_of_them_see_no_json(tmp_path: Path) -> None:
+    line = {"time": "2026-11-24T15:38:28.123+00:00", "level": "INFO", "logger": "a.b", "message": "hello"}
+    (tmp_path / "gateway.log").write_text(json.dumps(line) + "\n")
+    (tmp_path / "engine.log").write_text("INFO 11-24 weights\n")
+    shown = ["gateway: 2026-11-24 15:38:28 INFO hello", "engine: INFO 11-24 weights"]
+    assert list(process.follow_logs(tmp_path, follow=False, tail=None)) == shown
+    assert "\n2026-11-24 15:38:28 INFO hello\n" in process.log_tail(tmp_path)
 
 
 def test_people_see_short_text_and_what_is_no_json_as_it_is() -> None:

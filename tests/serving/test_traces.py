@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from stacks.deployer.start import serving_environment
 from tests.serving.conftest import Running, wait_until
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -135,6 +136,11 @@ def test_a_collector_that_is_away_holds_up_neither_an_answer_nor_the_stop(endpoi
     endpoint.stop()
     assert endpoint.process is not None and endpoint.process.returncode == 0
     endpoint.process = None
+
+
+def test_the_deployer_passes_the_variables_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "a=b")
+    assert serving_environment((), {})["OTEL_EXPORTER_OTLP_HEADERS"] == "a=b"
 
 
 def test_without_the_variable_the_clients_trace_context_stays_here(served: Running) -> None:
