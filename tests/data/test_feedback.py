@@ -67,6 +67,12 @@ def test_an_endpoint_without_feedback_is_told_with_what_to_send(tmp_path: Path) 
     assert "POST /v1/feedback" in (caught.value.hint or "")
 
 
+def test_a_storage_that_does_not_answer_is_told_as_such() -> None:
+    for read in (read_feedback, feedback_fingerprint):
+        with pytest.raises(UserError, match=r"feedback in nosuch://x cannot be read"):
+            read("nosuch://x")
+
+
 def test_the_config_names_the_folder_and_new_feedback_is_another_experiment(tmp_path: Path) -> None:
     write(tmp_path, "1", line("a", "right"))
     source = FeedbackSource(type="feedback", folder=str(tmp_path), corrections_only=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from tuneline.data.convert import NotConvertible, convert_row
 from tuneline.data.dataset import ChatDataset, Quarantined
-from tuneline.data.feedback_files import feedback_files
+from tuneline.data.feedback_files import feedback_files, unreadable
 from tuneline.data.records import ChatRecord
 from tuneline.data.sources import MAX_QUARANTINED, check_share, excerpt
 from tuneline.errors import UserError
@@ -31,14 +31,11 @@ def read_feedback(
     Raises:
         UserError: the folder cannot be read, has no feedback that can be trained on, or too much that is unusable.
     """
+    fs, files = feedback_files(folder)
     try:
-        fs, files = feedback_files(folder)
         lines = [(file, number, text) for file in files for number, text in _lines(fs.cat_file(file))]
     except Exception as error:  # storage clients raise what they like
-        raise UserError(
-            f"The feedback in {folder} cannot be read: {error}",
-            hint="Check the address, and that this machine has the credentials for it.",
-        ) from error
+        raise unreadable(folder, error) from error
     records: dict[str, ChatRecord | None] = {}  # by the answer they are about, in the order of their last feedback
     quarantined: list[Quarantined] = []
     for file, number, text in lines:
