@@ -2,8 +2,8 @@
 
 Files are never changed, so nothing of what is there can be lost, and a bucket does as well as a disk. A gateway that is
 killed loses what came since its last file, at most two seconds' worth. A file that was written although the storage
-said otherwise is written twice; its reader counts the last line about an answer. While the storage is away, feedback waits in
-memory, up to 16 MiB.
+said otherwise is written twice; its reader counts the last line about an answer. While the storage is away,
+feedback waits in memory, up to 16 MiB.
 """
 
 from __future__ import annotations

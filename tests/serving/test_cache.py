@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
 import httpx
@@ -81,7 +83,7 @@ def test_a_stream_is_played_again_as_a_stream_and_is_not_the_plain_answer(cached
     cached.ask(**SURE)
     texts = []
     for expected in ("miss", "hit"):
-        with cached.stream(**SURE) as response:
+        with cached.stream(**SURE, stream_options={"include_usage": False}) as response:
             assert said(response) == expected
             assert response.headers["content-type"].startswith("text/event-stream")
             texts.append(response.read())
@@ -99,10 +101,17 @@ def test_what_was_not_answered_whole_is_not_kept(cached: Running) -> None:
     cached.untell("fail-one")
     assert said(cached.ask(**SURE)) == "miss"
     cached.tell("tokens", "3000")
-    with cached.stream(**SURE, max_tokens=2999) as response:
-        next(response.iter_bytes())
+    engine = cached.engine_pid()
+    assert engine is not None
+    with cached.stream(**SURE) as response:
+        pieces = response.iter_bytes()
+        next(pieces)
+        os.kill(engine, signal.SIGKILL)
+        assert b'"engine_unavailable"' in b"".join(pieces)
     cached.untell("tokens")
-    with cached.stream(**SURE, max_tokens=2999) as response:
+    wait_until(lambda: cached.engine_pid() not in (None, engine), "another engine")
+    cached.ready()
+    with cached.stream(**SURE) as response:
         assert said(response) == "miss"
         response.read()
 
