@@ -51,7 +51,7 @@ class Operation:
 
 _JSON = "application/json"
 _KEY = (401, 403)
-_QUESTION = (400, 401, 403, 404, 413, 429, 503)
+_QUESTION = (400, 401, 403, 404, 413, 422, 429, 503)
 _SAID = (
     "OpenAI's request, without the fields that this endpoint refuses. `model` is the endpoint's name. "
     "With `stream: true` the answer comes as server-sent events."
@@ -82,7 +82,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         {_JSON: FeedbackAnswer},
         FeedbackRequest,
         status=201,
-        errors=(400, *_KEY, 413, 503),
+        errors=(400, *_KEY, 413, 422, 503),
         scope="feedback",
     ),
     ("GET", "/v1/models"): Operation(

@@ -95,7 +95,7 @@ def test_corrections_and_good_answers_with_their_messages_can_be_trained_on(rate
 )
 def test_what_is_not_in_the_schema_is_refused_by_name(rated: Running, fields: dict[str, Any], param: str) -> None:
     response = rated.post("/v1/feedback", {"request_id": "r", "rating": "up"} | fields)
-    assert response.status_code == 400
+    assert response.status_code in (400, 422)
     found = error(response)
     assert found["type"] == "invalid_request_error"
     assert found["param"] == param
