@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tuneline import paths
-from tuneline.config import Config, FileSource, Source, evaluation_files
+from tuneline.config import Config, FeedbackSource, FileSource, Source, evaluation_files
+from tuneline.data.feedback_files import feedback_fingerprint
 from tuneline.release.files import fingerprint
 
 _ROOMS = ("data", "prompts", "training", "evaluation", "gate")
@@ -47,6 +48,8 @@ def _identity(source: Source) -> dict[str, Any]:
     identity = source.model_dump(mode="json", exclude={"license"})
     if isinstance(source, FileSource):
         identity["path"] = _content(Path(source.path))
+    if isinstance(source, FeedbackSource):
+        identity["folder"] = feedback_fingerprint(source.folder)
     return identity
 
 

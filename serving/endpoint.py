@@ -10,9 +10,14 @@ from serving.canary.shadow import Shadows
 from serving.engine.process import clear_private_folders
 from serving.engine.supervisor import Engine
 from serving.engine.tree import adopt_orphans
+from serving.feedback_store import FeedbackStore
 from serving.gateway.admission import Admission
 from serving.gateway.answer import Live
 from serving.gateway.auth import KeyRing
+from serving.gateway.cache import ResponseCache
+from serving.gateway.feedback import Answered
+from serving.gateway.prompt_log import PromptLog
+from serving.gateway.traces import traces_of
 from serving.metrics import Metrics
 from serving.reconcile import Reconciler
 from serving.settings import Settings
@@ -32,13 +37,16 @@ class Endpoint:
         self.metrics = Metrics(settings.endpoint)
         self.keys = KeyRing(settings.folder)
         self.engine = Engine(settings, self.metrics)
-        self.live = Live(settings.endpoint, self.engine)
-        self.live.observers.append(self.metrics.count)
+        prompt_log = PromptLog(settings.workdir / "prompts.jsonl")
+        self.live = Live(settings.endpoint, self.engine, ResponseCache(self.metrics), prompt_log)
         self.admission = Admission(self.metrics, self._release)
+        self.answered = Answered()
         self.canary = CanaryGuard(settings, self.live, self.metrics)
         self.shadows = Shadows(settings, self.live, self.metrics, busy=lambda: self.admission.queue.waiting > 0)
-        self.live.observers += [self.canary.observe, self.shadows.observe]
+        self.live.observers += [self.metrics.count, self.answered.add, self.canary.observe, self.shadows.observe]
         self.live.beside.append(self.shadows.begin)
+        self.feedback = FeedbackStore(settings.folder, self.metrics)
+        self.traces = traces_of(settings.endpoint)
         self.reconciler = Reconciler(settings, self.live, self.metrics)
         self.stopping = False
         self._following: list[asyncio.Task[None]] = []
@@ -48,6 +56,7 @@ class Endpoint:
         adopt_orphans()
         self.settings.workdir.mkdir(parents=True, exist_ok=True)
         clear_private_folders(self.settings.workdir)
+        self.feedback.start()
         self._following = [
             asyncio.create_task(self.keys.follow(), name="keys"),
             asyncio.create_task(self.reconciler.follow(), name="reconciler"),
@@ -62,6 +71,10 @@ class Endpoint:
         await self.canary.stop()
         await self.shadows.stop()
         await self.engine.stop()
+        await self.feedback.stop()
+        await asyncio.to_thread(self.live.prompt_log.stop)
+        if self.traces is not None:
+            await asyncio.to_thread(self.traces.stop)
 
     @property
     def limits(self) -> GatewayArguments:

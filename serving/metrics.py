@@ -79,6 +79,7 @@ class Metrics:
         self.feedback = Counter(
             "tuneline_feedback", "Ratings received", ["endpoint", "version", "rating"], registry=self.registry
         )
+        self.feedback_waiting = self._gauge("tuneline_feedback_waiting", "Ratings that are not stored yet")
         self.engine_replacing = self._gauge(
             "tuneline_engine_replacing", "1 while another engine is being started for a new release"
         )

@@ -7,12 +7,13 @@ does that part, and this the rest.
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import socket
 import sys
 import threading
+
+from serving.logs import write_json_lines
 
 DRAIN_SECONDS = 10  # what answers under way get once the endpoint is told to stop
 
@@ -32,15 +33,17 @@ def main(listener: int, lifeline: int) -> None:
     for fd in (listener, lifeline):
         os.set_inheritable(fd, False)  # uvloop hands what is inheritable to the engine, which would keep the port open
     end_with(lifeline)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    write_json_lines()
 
     import uvicorn
 
     from serving.patience import PatientProtocol
     from serving.service import TunelineEndpoint
 
+    app = TunelineEndpoint.to_asgi()
+    write_json_lines()
     config = uvicorn.Config(
-        TunelineEndpoint.to_asgi(),
+        app,
         http=PatientProtocol,
         log_config=None,
         access_log=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from starlette.responses import Response
@@ -10,10 +11,12 @@ from starlette.types import Receive, Scope, Send
 
 from serving.engine.supervisor import Engine
 from serving.gateway.admission import Ticket
+from serving.gateway.cache import ResponseCache
 from serving.gateway.errors import unavailable
-from serving.gateway.exchange import engine_body, exchange
+from serving.gateway.exchange import JSON, STREAM, engine_body, exchange
 from serving.gateway.observe import Record
 from serving.gateway.outcome import CLIENT_GONE, Observer, Outcome, Question
+from serving.gateway.prompt_log import PromptLog
 from serving.gateway.routing import RouteTable
 
 
@@ -22,31 +25,54 @@ class Live:
 
     Attributes:
         engine: the engine that has the table's adapters. Table and engine are replaced together, without a pause.
-        table: the applied release; the reconciler replaces it.
+        cache: answers that were given before.
+        prompt_log: where a share of the conversations is written.
         observers: called with every question that reached a version, once it is over.
         beside: called with every question and its outcome just before the engine is asked; shadows begin here.
     """
 
-    def __init__(self, endpoint: str, engine: Engine) -> None:
+    def __init__(self, endpoint: str, engine: Engine, cache: ResponseCache, prompt_log: PromptLog) -> None:
         self.endpoint = endpoint
         self.engine = engine
-        self.table: RouteTable | None = None
-        self.observers: list[Observer] = []
+        self.cache = cache
+        self.prompt_log = prompt_log
+        self.observers: list[Observer] = [prompt_log.add]
         self.beside: list[Callable[[Question, Outcome, RouteTable, Engine], None]] = []
+        self._table: RouteTable | None = None
+
+    @property
+    def table(self) -> RouteTable | None:
+        """The applied release; the reconciler replaces it."""
+        return self._table
+
+    @table.setter
+    def table(self, table: RouteTable | None) -> None:
+        self._table = table
+        self.cache.follow(table)
+        self.prompt_log.follow(table)
 
 
 class ToClient:
-    """Sends an answer to the client, with the version that gave it."""
+    """Sends an answer to the client, with the version that gave it.
 
-    def __init__(self, send: Send, version: str, record: Record) -> None:
+    Args:
+        send: what takes it.
+        version: the version.
+        record: the request's.
+        cache: ``hit`` or ``miss`` where the answer may come from the cache.
+    """
+
+    def __init__(self, send: Send, version: str, record: Record, cache: str | None = None) -> None:
         self._send = send
         self._version = version
         self._record = record
+        self._cache = [(b"x-tuneline-cache", cache.encode())] if cache is not None else []
 
     async def begin(self, content_type: bytes, length: int | None) -> None:
         """Send the head."""
         self._record.streamed = length is None
         headers = [(b"content-type", content_type), (b"x-tuneline-version", self._version.encode("latin-1", "replace"))]
+        headers += self._cache
         headers.append((b"cache-control", b"no-cache") if length is None else (b"content-length", str(length).encode()))
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 
@@ -63,6 +89,7 @@ class Answer(Response):
         self._question = question
         self._ticket = ticket
         self._record = record
+        record.question = question
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,6 +111,8 @@ class Answer(Response):
 
     async def _answer(self, send: Send) -> None:
         with self._ticket as ticket:
+            if await self._from_cache(ticket, send):
+                return
             await ticket.place()
             live, question = self._live, self._question
             table, engine = live.table, live.engine
@@ -93,20 +122,47 @@ class Answer(Response):
                 raise unavailable(f"The engine is {engine.state}.", "engine_unavailable")
             target, role = table.route(question)
             self._record.version = target.version
-            outcome = ticket.outcome = Outcome(target.version, role, streamed=bool(question.request.stream))
+            outcome = Outcome(target.version, role, streamed=bool(question.request.stream))
+            ticket.outcome = self._record.outcome = outcome
             body = engine_body(question, target)
+            slot = live.cache.slot(question, target, body)
+            outcome.keep = slot is not None or live.prompt_log.takes(question)
             try:
                 for begin in live.beside:
                     begin(question, outcome, table, engine)
                 with engine.in_flight.on(target.engine_name):
-                    sink = ToClient(send, target.version, self._record)
+                    sink = ToClient(send, target.version, self._record, "miss" if slot is not None else None)
                     await exchange(engine, question, target, live.endpoint, body, outcome, sink)
+                if slot is not None:
+                    live.cache.put(slot, outcome)
             except asyncio.CancelledError:
                 outcome.status = CLIENT_GONE
                 raise
             finally:
                 for observe in live.observers:
                     observe(question, outcome)
+
+    async def _from_cache(self, ticket: Ticket, send: Send) -> bool:
+        """Give the answer that was given before, if there is one; that takes no place in the engine."""
+        live, question = self._live, self._question
+        if live.table is None or not live.cache.takes(question):
+            return False
+        target, role = live.table.route(question)
+        slot = live.cache.slot(question, target, engine_body(question, target))
+        kept = live.cache.get(slot, target.version) if slot is not None else None
+        if kept is None:
+            return False
+        self._record.version = target.version
+        streamed = bool(question.request.stream)
+        outcome = kept.outcome(target.version, role, streamed=streamed, keep=live.prompt_log.takes(question))
+        ticket.outcome = self._record.outcome = outcome
+        sink = ToClient(send, target.version, self._record, "hit")
+        await sink.begin(STREAM if streamed else JSON, None if streamed else len(kept.body))
+        await sink.piece(kept.body, last=True)
+        outcome.seconds = time.perf_counter() - outcome.asked
+        for observe in live.observers:
+            observe(question, outcome)
+        return True
 
 
 async def _client_gone(receive: Receive) -> None:

@@ -11,11 +11,14 @@ from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
 
 from serving.endpoint import Endpoint
 from serving.gateway.answer import Answer
+from serving.gateway.api_page import api_page
 from serving.gateway.auth import require
 from serving.gateway.errors import RETRY_SECONDS, ApiError, unavailable
+from serving.gateway.feedback import MAX_FEEDBACK_BYTES, take
 from serving.gateway.limits import cap, hold
 from serving.gateway.observe import Observe, Record
 from serving.gateway.outcome import CLIENT_GONE, Question
@@ -37,7 +40,6 @@ def create_app(endpoint: Endpoint) -> FastAPI:
             await endpoint.stop()
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, lifespan=lifespan)
-    app.add_middleware(Observe, metrics=endpoint.metrics)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _not_found)
 
@@ -81,6 +83,14 @@ def create_app(endpoint: Endpoint) -> FastAPI:
     async def completions(request: Request) -> Response:
         return await _answer(endpoint, request, CompletionRequest)
 
+    @app.post("/v1/feedback")
+    async def feedback(request: Request) -> Response:
+        key = _authorize(endpoint, request, "feedback")
+        return take(await _body(request, MAX_FEEDBACK_BYTES), key.id, endpoint.answered, endpoint.feedback, endpoint.metrics)
+
+    app.include_router(api_page(endpoint.name, app.routes))
+    paths = [route.path for route in app.routes if isinstance(route, Route)]
+    app.add_middleware(Observe, metrics=endpoint.metrics, paths=paths, traces=endpoint.traces)
     return app
 
 
@@ -108,7 +118,10 @@ async def _answer(endpoint: Endpoint, request: Request, schema: type[Any]) -> Re
     ticket = endpoint.admission.admit(key, body)
     record.headers += ticket.headers
     cap(body, limits)
-    question = Question(request.url.path, body, record.request_id, key.id, caller=body.user or key.id, pin=pin)
+    caller = body.user or key.id
+    question = Question(
+        request.url.path, body, record.request_id, key.id, caller, pin=pin, traceparent=record.traceparent
+    )
     return Answer(endpoint.live, question, ticket, record)
 
 

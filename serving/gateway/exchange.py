@@ -22,6 +22,7 @@ from serving.gateway.schemas import ChatRequest
 
 logger = logging.getLogger(__name__)
 
+JSON, STREAM = b"application/json", b"text/event-stream; charset=utf-8"
 _EVENT_END = b"\n\n"
 _DONE = b"data: [DONE]\n\n"
 
@@ -90,11 +91,11 @@ async def exchange(
                 if outcome.keep:
                     outcome.body += data
                 begun = True
-                await sink.begin(b"application/json", len(data))
+                await sink.begin(JSON, len(data))
                 await sink.piece(data, last=True)
                 return
             begun = True
-            await sink.begin(b"text/event-stream; charset=utf-8", None)
+            await sink.begin(STREAM, None)
             await _stream(engine, question, target, name, upstream, outcome, sink)
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         logger.warning("request %s: the engine broke off: %r", question.request_id, error)

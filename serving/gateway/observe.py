@@ -1,4 +1,4 @@
-"""Around every request: an id, its metrics, one line in the log, and an answer even when something breaks."""
+"""Around every request: an id, its metrics, its span, one line in the log, and an answer even when something breaks."""
 
 from __future__ import annotations
 
@@ -6,26 +6,31 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.gateway.errors import ApiError
+from serving.gateway.outcome import CLIENT_GONE, Outcome, Question
+from serving.gateway.traces import Traces
 from serving.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-PATHS = frozenset(
-    {"/livez", "/readyz", "/metrics", "/release", "/v1/models", "/v1/chat/completions", "/v1/completions"}
-)
 _QUIET = frozenset({"/livez", "/readyz", "/metrics"})
-_CLIENT_GONE = 499  # nginx's number for a client that left before it was answered
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 
 
 @dataclass
 class Record:
-    """What is known about a request while it is answered; lies in its scope."""
+    """What is known about a request while it is answered; lies in its scope.
+
+    Attributes:
+        question: what was asked, once it was let in.
+        outcome: what became of that at a version.
+        traceparent: W3C trace context for the engine, if traces are on.
+    """
 
     request_id: str
     started: float
@@ -35,22 +40,36 @@ class Record:
     streamed: bool = False
     status: int = 0
     headers: list[tuple[str, str]] = field(default_factory=list)
+    question: Question | None = None
+    outcome: Outcome | None = None
+    traceparent: str | None = None
 
 
 class Observe:
-    """The outermost ASGI layer of the gateway."""
+    """The outermost ASGI layer of the gateway.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    Args:
+        app: what answers.
+        metrics: where it is counted.
+        paths: those that exist; a stranger's are counted together, lest they fill the metrics.
+        traces: where spans go, if they are wanted.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, paths: Collection[str], traces: Traces | None) -> None:
         self._app = app
         self._metrics = metrics
+        self._paths = frozenset(paths)
+        self._traces = traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; anything but HTTP is passed on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        path = scope["path"] if scope["path"] in PATHS else "other"
+        path = scope["path"] if scope["path"] in self._paths else "other"
         record = scope["tuneline"] = Record(_request_id(scope), time.perf_counter(), path)
+        traces = self._traces if path not in _QUIET else None
+        span = traces.begin(record, scope["method"], _headers(scope)) if traces is not None else None
 
         async def observed(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -68,7 +87,7 @@ class Observe:
         try:
             await self._app(scope, receive, observed)
         except Exception:
-            logger.exception("request %s failed", record.request_id)
+            logger.exception("request failed", extra={"fields": {"request_id": record.request_id}})
             if record.status:
                 raise  # the answer has begun: all that is left is to break the connection
             error = ApiError(
@@ -79,18 +98,38 @@ class Observe:
             await error.response()(scope, receive, observed)
         finally:
             self._write(record, scope["method"])
+            if traces is not None and span is not None:
+                traces.end(span, record, record.status or CLIENT_GONE)
 
     def _write(self, record: Record, method: str) -> None:
         seconds = time.perf_counter() - record.started
-        status = str(record.status or _CLIENT_GONE)
+        status = str(record.status or CLIENT_GONE)
         endpoint = self._metrics.endpoint
         self._metrics.requests.labels(endpoint, record.version, record.path, status).inc()
         self._metrics.seconds.labels(endpoint, record.version, record.path).observe(seconds)
         if record.path not in _QUIET:
-            logger.info(
-                "%s %s %s key=%s version=%s %.0f ms request=%s",
-                *(method, record.path, status, record.key, record.version or "-", seconds * 1000, record.request_id),
-            )
+            fields = _fields(record) | {"method": method, "status": int(status), "ms": round(seconds * 1000, 1)}
+            logger.info("%s %s %s", method, record.path, status, extra={"fields": fields})
+
+
+def _fields(record: Record) -> dict[str, object]:
+    """What the log says of every request; of most, some of it is None."""
+    outcome = record.outcome
+    return {
+        "request_id": record.request_id,
+        "path": record.path,
+        "key": record.key if record.key != "-" else None,
+        "version": record.version or None,
+        "role": outcome.role if outcome is not None else None,
+        "ttft_ms": outcome.ttft_ms if outcome is not None else None,
+        "prompt_tokens": outcome.prompt_tokens if outcome is not None else None,
+        "completion_tokens": outcome.completion_tokens if outcome is not None else None,
+        "cached": outcome.cached if outcome is not None else None,
+    }
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
 
 def _request_id(scope: Scope) -> str:

@@ -73,6 +73,11 @@ class Outcome:
     body: bytearray = field(default_factory=bytearray)
 
     @property
+    def ttft_ms(self) -> float | None:
+        """``ttft`` in milliseconds, to a tenth."""
+        return round(self.ttft * 1000, 1) if self.ttft is not None else None
+
+    @property
     def failed(self) -> bool:
         """Whether the version, not the client, is to blame for there being no whole answer."""
         return self.status >= 500

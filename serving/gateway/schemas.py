@@ -261,7 +261,7 @@ def _is_json(body: bytes) -> bool:
     return True
 
 
-Request = TypeVar("Request", ChatRequest, CompletionRequest)
+Request = TypeVar("Request", bound=BaseModel)
 
 
 def parse(schema: type[Request], body: bytes) -> Request:

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import psutil
 
+from stacks.deployer.log_lines import readable
 from tuneline.errors import TunelineError, UserError
 
 # In the order in which a reader wants them: what the launcher said, then the gateway, then the engine.
@@ -236,7 +237,7 @@ def follow_logs(workdir: Path, *, follow: bool, tail: int | None) -> Generator[s
     while True:
         alive = find(workdir) is not None
         for name, lines in new_lines(workdir, read).items():
-            yield from (f"{name.removesuffix('.log')}: {line}" for line in (lines[-tail:] if tail else lines))
+            yield from (f"{name.removesuffix('.log')}: {readable(line)}" for line in (lines[-tail:] if tail else lines))
         if not (follow and alive):
             return
         tail = None
@@ -247,7 +248,7 @@ def log_tail(workdir: Path, *, lines: int = 20, since: Mapping[str, int] | None 
     """The last lines of each log, under its name; only what was written after ``since`` if that is given."""
     read = {name: size for name, size in (since or {}).items() if name != "start.log"}  # that one begins anew each time
     return "\n".join(
-        "\n".join([f"--- last lines of {workdir / name}", *found[-lines:]])
+        "\n".join([f"--- last lines of {workdir / name}", *map(readable, found[-lines:])])
         for name, found in new_lines(workdir, read).items()
     )
 

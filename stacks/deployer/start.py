@@ -25,7 +25,7 @@ _PASSED = {
 }  # fmt: skip
 _PASSED_PREFIXES = (
     "LC_", "TUNELINE_", "VLLM_", "HF_", "CUDA_", "NVIDIA_", "NCCL_", "ROCR_", "HIP_", "OMP_", "MKL_", "TORCH",
-    "TRITON_", "XDG_", "AWS_", "FSSPEC_", "AZURE_", "GOOGLE_CLOUD_", "KUBERNETES_",
+    "TRITON_", "XDG_", "AWS_", "FSSPEC_", "AZURE_", "GOOGLE_CLOUD_", "KUBERNETES_", "OTEL_",
 )  # fmt: skip
 _STOP_SECONDS = 5.0  # for what did not come up: it has no requests to finish
 

@@ -96,8 +96,8 @@ def test_missing_sections_and_keys_are_told_with_what_they_are(fail: Fail) -> No
 def test_a_source_without_or_with_an_unknown_type_is_told_which_there_are(fail: Fail) -> None:
     problems = fail("    - {type: synthetic", "    - {path: x}\n    - {type: fil}\n    - {type: synthetic").problems
     assert [(problem.path, problem.allowed) for problem in problems] == [
-        (("data", "sources", 0, "type"), "synthetic | file | hub"),
-        (("data", "sources", 1, "type"), "synthetic | file | hub"),
+        (("data", "sources", 0, "type"), "synthetic | file | hub | feedback"),
+        (("data", "sources", 1, "type"), "synthetic | file | hub | feedback"),
     ]
     assert problems[1].nearest == "file"
 

@@ -26,7 +26,7 @@ from tuneline.release import AdapterRef, BaseRef, EngineArguments, Release, Rele
 from tuneline.release.files import ADAPTER_FILES, fingerprint
 
 STUB = Path(__file__).with_name("stub_engine.py")
-KEYS = {"all": ["inference", "pin", "metrics"], "inference": ["inference"], "metrics": ["metrics"]}
+KEYS = {"all": ["inference", "pin", "metrics", "feedback"], "inference": ["inference"], "metrics": ["metrics"]}
 QUESTION = {"model": "tiny", "messages": [{"role": "user", "content": "how do I list pods?"}]}
 
 

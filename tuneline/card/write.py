@@ -8,7 +8,7 @@ from statistics import fmean
 
 from tuneline.card.document import AdapterFacts, BaseFacts, ModelCard, SourceFacts, SuiteFacts
 from tuneline.card.limits import limits_of, restriction
-from tuneline.config import Config, FileSource, Source, SyntheticSource
+from tuneline.config import Config, FeedbackSource, FileSource, Source, SyntheticSource
 from tuneline.data.dataset import DatasetSummary
 from tuneline.evaluation.report import EvaluationReport, Role, SuiteReport
 from tuneline.gate.verdict import Verdict
@@ -108,6 +108,8 @@ def _name(source: Source) -> str:
     """For people, without the path of the machine that read it."""
     if isinstance(source, SyntheticSource):
         return ", ".join(source.tools)
+    if isinstance(source, FeedbackSource):
+        return "feedback"
     return Path(source.path).name if isinstance(source, FileSource) else source.dataset
 
 

@@ -1,7 +1,15 @@
 """The config: one YAML file for an experiment, typed, and checked before anything is loaded."""
 
 from tuneline.config.card import CardConfig
-from tuneline.config.data import DataConfig, EvaluationData, FileSource, HubSource, Source, SyntheticSource
+from tuneline.config.data import (
+    DataConfig,
+    EvaluationData,
+    FeedbackSource,
+    FileSource,
+    HubSource,
+    Source,
+    SyntheticSource,
+)
 from tuneline.config.evaluation import EvaluationConfig, EvaluationEndpoint, evaluation_files
 from tuneline.config.experiment import Config
 from tuneline.config.gate import GateConfig
@@ -31,6 +39,7 @@ __all__ = [
     "EvaluationConfig",
     "EvaluationData",
     "EvaluationEndpoint",
+    "FeedbackSource",
     "FileSource",
     "GateConfig",
     "HeldoutSuite",

@@ -98,7 +98,26 @@ class HubSource(Section):
     """Licence of the data, such as ``cc-by-4.0``. The model card shows it; it decides nothing."""
 
 
-Source = Annotated[SyntheticSource | FileSource | HubSource, Field(discriminator="type")]
+class FeedbackSource(Section):
+    """What users of an endpoint said of its answers: corrections, and answers that they called good."""
+
+    type: Literal["feedback"]
+    """Says that this source is an endpoint's feedback."""
+
+    folder: str = Field(min_length=1)
+    """The endpoint's folder, a path or URI: ``<artifact store>/tuneline/endpoints/<endpoint>``."""
+
+    corrections_only: bool = False
+    """Leave out the answers that were called good: they teach a model what it says already."""
+
+    limit: int | None = Field(default=None, gt=0)
+    """Read at most this many records, the newest."""
+
+    license: str | None = Field(default=None, min_length=1)
+    """Licence of the data, such as ``cc-by-4.0``. The model card shows it; it decides nothing."""
+
+
+Source = Annotated[SyntheticSource | FileSource | HubSource | FeedbackSource, Field(discriminator="type")]
 
 
 class EvaluationData(Section):

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from tuneline.config.card import CardConfig
 from tuneline.config.checks import findings
-from tuneline.config.data import DataConfig, FileSource
+from tuneline.config.data import DataConfig, FeedbackSource, FileSource
 from tuneline.config.evaluation import EvaluationConfig
 from tuneline.config.gate import GateConfig
 from tuneline.config.model import ModelConfig
@@ -21,6 +21,7 @@ from tuneline.config.section import Section
 from tuneline.config.serving import MonitoringConfig, ServingConfig
 from tuneline.config.training import TrainingConfig
 from tuneline.config.zenml_run import ZenMLConfig
+from tuneline.data.feedback_files import feedback_fingerprint
 from tuneline.prompts.template import PromptTemplate
 from tuneline.release.document import ENDPOINT_NAME
 from tuneline.release.files import fingerprint as fingerprint_files
@@ -108,6 +109,8 @@ class Config(Section):
 
 
 def _content(source: object) -> dict[str, str]:
+    if isinstance(source, FeedbackSource):
+        return {"folder": feedback_fingerprint(source.folder)}
     if not isinstance(source, FileSource):
         return {}
     with Path(source.path).open("rb") as file:

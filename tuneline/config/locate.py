@@ -11,6 +11,7 @@ from tuneline.paths import REPO
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _DATA = "a JSON, JSON Lines, CSV or Parquet file of this machine"
 _PROMPTS = "a JSON Lines file of this machine"
+_FOLDER = "an endpoint's folder: <artifact store>/tuneline/endpoints/<endpoint>"
 _SCRIPT = "a Python file of this machine"
 _TASKS = "a folder with lm-eval's task files"
 _MODEL = "a folder with config.json, weights and tokenizer, or a hub id such as Qwen/Qwen3-0.6B"
@@ -57,6 +58,15 @@ def locate_data(given: str) -> str:
     if "://" in given:
         raise NotHere(f"is {given!r}, but a file source reads this machine's files", "a path, or a source of type hub")
     return _locate_file(given, _DATA)
+
+
+def locate_feedback(given: str) -> str:
+    """The absolute path of an endpoint's folder, or its URI as it is.
+
+    Raises:
+        NotHere: it is a path, and there is none.
+    """
+    return given if "://" in given else str(locate(given, _FOLDER))
 
 
 def locate_prompts(given: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from tuneline.config.data import DataConfig, FileSource, HubSource, Source, SyntheticSource
+from tuneline.config.data import DataConfig, FeedbackSource, FileSource, HubSource, Source, SyntheticSource
 from tuneline.config.evaluation import EvaluationConfig
 from tuneline.config.gate import GateConfig
 from tuneline.config.metrics import metric_name
@@ -197,6 +197,8 @@ def _place_of(source: Source) -> tuple[str | None, ...] | None:
         return (source.path,)
     if isinstance(source, HubSource):
         return (source.dataset, source.config, source.split)
+    if isinstance(source, FeedbackSource):
+        return (source.folder,)
     return None
 
 

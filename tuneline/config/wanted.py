@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tuneline.config.locate import locate_data, locate_model, locate_prompts, locate_script, locate_tasks
+from tuneline.config.locate import (
+    locate_data,
+    locate_feedback,
+    locate_model,
+    locate_prompts,
+    locate_script,
+    locate_tasks,
+)
 from tuneline.config.problem import KeyPath
 
 Find = Callable[[str], str]
@@ -35,6 +42,8 @@ def _sources(values: Any, path: KeyPath) -> Iterator[Wanted]:
     for place, item in _items(values, path):
         if item.get("type") == "file":
             yield from _one(values, place, "path", locate_data)
+        if item.get("type") == "feedback":
+            yield from _one(values, place, "folder", locate_feedback)
 
 
 def _scripts(values: Any, path: KeyPath, several: str, single: str) -> Iterator[Wanted]:

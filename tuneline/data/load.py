@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tuneline.config.data import DataConfig, FileSource, Source, SyntheticSource
+from tuneline.config.data import DataConfig, FeedbackSource, FileSource, Source, SyntheticSource
 from tuneline.data.dataset import ChatDataset, combine
+from tuneline.data.feedback import read_feedback
 from tuneline.data.sources import read_file, read_hub, read_synthetic
 from tuneline.data.split import check_leaks, remove_duplicates, split_holdout
 
@@ -43,6 +44,13 @@ def read_source(source: Source, max_quarantined: float) -> ChatDataset:
     """
     if isinstance(source, SyntheticSource):
         return read_synthetic(source.tools, source.size, seed=source.seed, split=source.split)
+    if isinstance(source, FeedbackSource):
+        return read_feedback(
+            source.folder,
+            corrections_only=source.corrections_only,
+            limit=source.limit,
+            max_quarantined=max_quarantined,
+        )
     columns = {str(ours): theirs for ours, theirs in source.columns.items()}
     if isinstance(source, FileSource):
         return read_file(

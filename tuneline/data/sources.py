@@ -172,14 +172,14 @@ def convert_rows(
             if record_id in lines_by_id:
                 raise NotConvertible(f"the id {record_id!r} is already taken by line {lines_by_id[record_id]}")
         except NotConvertible as error:
-            quarantined.append(Quarantined(file=file, line=row.line, reason=str(error), excerpt=_excerpt(row.value)))
+            quarantined.append(Quarantined(file=file, line=row.line, reason=str(error), excerpt=excerpt(row.value)))
             continue
         lines_by_id[record_id] = row.line
         source = converted.source or name
         if converted.source and chosen != "chat":
             source = f"{name}/{converted.source}"
         records.append(ChatRecord(id=record_id, source=source, messages=converted.messages, tools=converted.tools))
-    _check_share(quarantined, len(rows), file, chosen, max_quarantined)
+    check_share(quarantined, len(rows), file, chosen, max_quarantined)
     return ChatDataset(records=records, quarantined=quarantined)
 
 
@@ -187,7 +187,7 @@ def _recognise(rows: list[ReadRow], file: str) -> FormatName:
     columns = next((list(row.value) for row in rows if isinstance(row.value, dict)), None)
     if columns is None:
         raise UserError(
-            f"{file}, line {rows[0].line}: the rows are no objects with columns: {_excerpt(rows[0].value)}",
+            f"{file}, line {rows[0].line}: the rows are no objects with columns: {excerpt(rows[0].value)}",
             hint=f"Each row must have the columns of one of these formats ({expected_columns()}).",
         )
     if (found := detect_format(columns)) is None:
@@ -198,7 +198,8 @@ def _recognise(rows: list[ReadRow], file: str) -> FormatName:
     return found
 
 
-def _check_share(quarantined: list[Quarantined], rows: int, file: str, chosen: FormatName, limit: float) -> None:
+def check_share(quarantined: list[Quarantined], rows: int, file: str, chosen: FormatName, limit: float) -> None:
+    """Raise ``UserError`` if more than ``limit`` (0 to 1) of the rows, or all of them, are unusable."""
     if len(quarantined) <= limit * rows and len(quarantined) < rows:
         return
     first = quarantined[0]
@@ -209,7 +210,8 @@ def _check_share(quarantined: list[Quarantined], rows: int, file: str, chosen: F
     )
 
 
-def _excerpt(value: object) -> str:
+def excerpt(value: object) -> str:
+    """The beginning of a row, to recognise it by."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     # A lone surrogate, legal in JSON, could not be written to any file.
     text = text.encode("utf-8", "replace").decode()
