@@ -86,7 +86,8 @@ def create_app(endpoint: Endpoint) -> FastAPI:
     @app.post("/v1/feedback")
     async def feedback(request: Request) -> Response:
         key = _authorize(endpoint, request, "feedback")
-        return take(await _body(request, MAX_FEEDBACK_BYTES), key.id, endpoint.answered, endpoint.feedback, endpoint.metrics)
+        body = await _body(request, MAX_FEEDBACK_BYTES)
+        return take(body, key.id, endpoint.answered, endpoint.feedback, endpoint.metrics)
 
     app.include_router(api_page(endpoint.name, app.routes))
     paths = [route.path for route in app.routes if isinstance(route, Route)]

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from serving.feedback_store import FeedbackStore
-from serving.gateway.errors import ApiError, unavailable
+from serving.gateway.errors import unavailable
 from serving.gateway.outcome import Outcome, Question
 from serving.gateway.schemas import parse
 from serving.metrics import Metrics
