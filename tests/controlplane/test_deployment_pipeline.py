@@ -15,6 +15,7 @@ from controlplane.versions import get_version
 from pipelines.deployment import deployment_pipeline
 from steps.release import prove as steps
 from tests.controlplane.registered import MODEL, registered, stages
+from tuneline.config import ServingConfig
 from tuneline.errors import TunelineError
 from tuneline.release import ReleaseConflict
 from tuneline.release.parity import ParityReport, PromptParity
@@ -49,7 +50,7 @@ def proving(monkeypatch: pytest.MonkeyPatch) -> Callable[[Proof], None]:
 
 
 def deploy(version: str, override: str = "") -> None:
-    deployment_pipeline(MODEL, version, "test", 10.0, 0.1, override)
+    deployment_pipeline(MODEL, version, "test", ServingConfig(start_timeout=10), override)
 
 
 def test_a_version_is_proven_and_then_gets_stage_and_traffic(stack: Storage, proving: Callable[[Proof], None]) -> None:
@@ -95,7 +96,7 @@ def test_whoever_is_overtaken_during_the_proof_is_told_and_the_winner_goes_on(
 
     for meanwhile in (lambda: prove(third, stack), fails):
         proving(meanwhile)
-        with pytest.raises(ReleaseConflict, match=r"version 1 was not put in production: .* \(prove version 2\)"):
+        with pytest.raises(ReleaseConflict, match=r"version 1 got no traffic: .* \(prove version 2\)"):
             deploy("1")
         current = stack.releases(MODEL).current()
         assert current is not None and current.routes.challenger == "v2"
