@@ -77,6 +77,49 @@ def promote(
 
 
 @commands.command(rich_help_panel=PANEL)
+def canary(
+    version: Annotated[
+        str | None, typer.Argument(help="The challenger, as `models` lists it.", show_default=False)
+    ] = None,
+    percent: Annotated[
+        float | None,
+        typer.Option(help="Its share of the traffic that is not pinned, above 0 to 100.", show_default=False),
+    ] = None,
+    shadow: Annotated[
+        bool | None,
+        typer.Option("--shadow/--no-shadow", help="It answers beside production, and nobody sees its answers."),
+    ] = None,
+    off: Annotated[bool, typer.Option("--off", help="End it: production has all the traffic again.")] = False,
+    reason: Annotated[
+        str | None,
+        typer.Option(
+            help="Why; it is written into the release and the version's history. Required where the config says "
+            "gate.approval: by_hand.",
+            show_default=False,
+        ),
+    ] = None,
+    override: Annotated[
+        str | None,
+        typer.Option(
+            help="Why a version that did not pass the gate gets a share all the same. Shown with it for ever.",
+            show_default=False,
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Give a version a share of the traffic beside production; without arguments, show how it fares.
+
+    It is proven first, like any other, and answers from the same engine. The gateway compares both all the time and
+    ends the canary if the challenger is worse than serving.canary in the config allows. `promote` completes it, --off ends it; neither restarts anything.
+    """
+    from cli.canary import run_canary
+
+    run_canary(version, percent, shadow, off, reason, override, config, stack, set_ or [])
+
+
+@commands.command(rich_help_panel=PANEL)
 def rollback(
     to: Annotated[str | None, typer.Option(help="Any earlier version. Default: the one before.")] = None,
     reason: Annotated[
@@ -86,7 +129,10 @@ def rollback(
     stack: StackOption = None,
     set_: SetOption = None,
 ) -> None:
-    """Send traffic and the production stage back to a version that had them before, within a second."""
+    """Send traffic and the production stage back to a version that had them before, within a second.
+
+    While a canary runs, the canary is what is undone; with --to both are.
+    """
     from cli.promote import run_rollback
 
     run_rollback(to, reason, config, stack, set_ or [])

@@ -50,7 +50,8 @@ def deployed(config: Config, *, prove_again: bool = False) -> str | None:
         say_that_it_waits(staged.name)
     elif staged is not None:
         release_version(config, staged.name, f"passed the gate: {staged.record.sentence}")
-    elif prove_again and (champion := at_stage(config.name, "production")) is not None:
+    idle = staged is None or challenger is not None
+    if prove_again and idle and (champion := at_stage(config.name, "production")) is not None:
         release_version(config, champion.name, "proven again by hand")
     if changed := follow_settings(config.name, storage, config.serving.gateway, config.serving.canary):
         say(f"Release {changed.sequence}: {changed.reason}. The engine goes on.")
@@ -82,9 +83,8 @@ def say_that_a_canary_runs(challenger: str, staged: str | None) -> None:
     say(f"A canary of version {challenger} is running: [bold]python run.py canary[/bold] shows how it fares.")
     if staged not in (None, challenger):
         say(f"Version {staged} passed the gate, is staged and waits until the canary has ended.")
-    say(
-        f"Complete it: [bold]python run.py promote {challenger}[/bold]   End it: [bold]python run.py canary --off[/bold]"
-    )
+    complete = f"Complete it: [bold]python run.py promote {challenger}[/bold]"
+    say(f"{complete}   End it: [bold]python run.py canary --off[/bold]")
 
 
 def release_version(config: Config, version: str, reason: str, override: str = "") -> None:

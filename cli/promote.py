@@ -61,31 +61,32 @@ def run_rollback(to: str | None, reason: str, path: Path | None, stack: str | No
     config = checked_config(path, overrides)
     check_not_empty("--reason", reason)
     use_stack(stack)
-    from controlplane.challenger import canary_of
+    from controlplane.challenger import canary_of, follow_challenger
     from controlplane.endpoint import connect, find_endpoint
     from controlplane.registry import follow_stages
     from controlplane.rollback import rollback
     from controlplane.storage import active_storage
 
     storage = active_storage()
+    follow_challenger(config.name, storage)  # the gateway may have ended one that nobody has looked at since
     challenger = canary_of(storage.releases(config.name).current())
     live = connect(config.name) if find_endpoint(config.name) else None
     started = time.perf_counter()
     version, release = rollback(config.name, storage, to, reason.strip())
+    stayed = challenger is not None and version.stage == "production"  # as it was before
+    if challenger is not None:
+        say(f"The canary of version {challenger} has ended.")
     if live is None:
         say(f"Release {release.sequence} gives version {version.name} all traffic; the endpoint is not running.")
         say("Next: [bold]python run.py deploy[/bold] starts it.")
     else:
         live.await_release(release.sequence, timeout=30)
-        seconds = time.perf_counter() - started
-        say(f"Version {version.name} has the traffic and the production stage again, after {seconds:.2f} s.")
-    if challenger is not None:
-        say(f"The canary of version {challenger} has ended.")
-        if version.stage == "production":  # as it was before
-            say(
-                "Version {0} was in production all the time; to go back from it, too: "
-                "[bold]python run.py rollback[/bold] once more.".format(version.name)
-            )
+        after = f"after {time.perf_counter() - started:.2f} s"
+        if stayed:
+            say(f"Version {version.name}, which stays in production, has all traffic, {after}.")
+            say("To go back from it, too: [bold]python run.py rollback[/bold] once more.")
+        else:
+            say(f"Version {version.name} has the traffic and the production stage again, {after}.")
     if warning := follow_stages(config.name):  # MLflow takes seconds to import: traffic has moved by now
         complain_softly(warning)
 

@@ -13,7 +13,7 @@ from typing import Literal
 from zenml.client import Client
 from zenml.models import ModelVersionUpdate
 
-from controlplane.history import event, write
+from controlplane.history import StageEvent, event, write
 from controlplane.storage import Storage
 from controlplane.versions import Version, find_version, list_versions
 from tuneline.release.document import Release
@@ -30,9 +30,11 @@ def canary_of(release: Release | None) -> str | None:
     return release.adapters[release.routes.challenger or ""].model_version
 
 
-def is_gateways(author: str, endpoint: str) -> bool:
-    """Whether a release was written by the endpoint's gateway itself, which does so only to end a canary."""
-    return author == f"gateway of {endpoint}"
+def aborted(version: Version) -> StageEvent | None:
+    """How the endpoint's gateway ended this version's last canary; None if it did not."""
+    last = next((entry for entry in reversed(version.events) if entry.action.startswith("canary")), None)
+    gateway = f"gateway of {version.model}"  # the author of the releases that it writes
+    return last if last is not None and (last.action, last.who) == ("canary ended", gateway) else None
 
 
 def follow_challenger(model: str, storage: Storage) -> list[Version]:
