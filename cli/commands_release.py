@@ -112,7 +112,8 @@ def canary(
     """Give a version a share of the traffic beside production; without arguments, show how it fares.
 
     It is proven first, like any other, and answers from the same engine. The gateway compares both all the time and
-    ends the canary if the challenger is worse than serving.canary in the config allows. `promote` completes it, --off ends it; neither restarts anything.
+    ends the canary if the challenger is worse than serving.canary in the config allows. `promote` completes it, --off
+    ends it; neither restarts anything.
     """
     from cli.canary import run_canary
 
