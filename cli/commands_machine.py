@@ -13,6 +13,19 @@ commands = typer.Typer()
 
 
 @commands.command(rich_help_panel=PANEL)
+def status(
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Show whether the endpoint runs and where, what is live and what is wanted, who gets the traffic, what is wrong."""
+    from cli.status import run_status
+
+    run_status(config, stack, set_ or [], json_output=json_)
+
+
+@commands.command(rich_help_panel=PANEL)
 def stop(
     config: ConfigOption = None,
     stack: StackOption = None,

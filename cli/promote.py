@@ -106,7 +106,7 @@ def check_verdict(version: Version, command: str, override: str | None) -> None:
     if override is not None and version.record.outcome == "PASS":
         raise UserError(
             f"version {version.name} passed the gate: there is nothing to override",
-            hint=f'Give a reason instead: `python run.py {command} {version.name} --reason "…"`.',
+            hint=f"Give a --reason instead, or none: `python run.py {command} {version.name}`.",
         )
 
 
@@ -127,9 +127,10 @@ def check_reasons(config: Config, command: str, reason: str | None, override: st
     if override is not None:
         check_not_empty("--override", override)
     if config.gate.approval == "by_hand" and reason is None and override is None:
+        with_reason = f'{command} --reason "…"'
         raise UserError(
             f"`{command}` gives traffic by hand, and needs a reason (gate.approval is by_hand)",
-            hint=f'`python run.py {command} --reason "…"`; it is kept in the release and in the history.',
+            hint=f"`python run.py {with_reason}`; it is kept in the release and in the history.",
         )
 
 

@@ -47,7 +47,8 @@ def refuse(version: Version, command: str = "promote") -> NoReturn:
     say(
         f"Next: [bold]python run.py report {name}[/bold] shows the answers, worst first. A person may decide otherwise,"
     )
-    say(f'and is on record for it: `python run.py {command} {name} --override "reason"`.')
+    overruled = f'{command} {name} --override "reason"'
+    say(f"and is on record for it: `python run.py {overruled}`.")
     sys.exit(GATE_DID_NOT_PASS)
 
 
