@@ -19,7 +19,7 @@ def status(
     stack: StackOption = None,
     set_: SetOption = None,
 ) -> None:
-    """Show whether the endpoint runs and where, what is live and what is wanted, who gets the traffic, what is wrong."""
+    """Show the endpoint as it is now: running or not, where, what is live and wanted, who gets the traffic."""
     from cli.status import run_status
 
     run_status(config, stack, set_ or [], json_output=json_)

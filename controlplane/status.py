@@ -41,7 +41,7 @@ class EndpointStatus(BaseModel):
     """An endpoint at this moment.
 
     Attributes:
-        state: ``not running``, ``starting`` (its process has no address yet), ``not answering``, or what it says itself.
+        state: ``not running``, ``starting`` (its process has no address yet), ``not answering``, or its own words.
         since: when its process was started; None if it is not one of this machine.
         live: sequence number of the release that it has applied.
         wanted: of the newest release there is.
