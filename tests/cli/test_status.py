@@ -152,22 +152,15 @@ def test_what_is_wrong_is_said_with_where_to_look(run: Run, released: None, stub
 
 
 def test_an_endpoint_that_runs_elsewhere_is_asked_at_its_address(
-    run: Run, released: None, tmp_path: Path, deployer: BentoVLLMModelDeployer
+    run: Run, released: None, tmp_path: Path, deployer: BentoVLLMModelDeployer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from zenml.client import Client
-    from zenml.enums import StackComponentType
-
     run("deploy", *TINY)
     here = status(run)[0]
-    Client().update_stack_component(
-        deployer.name, StackComponentType.MODEL_DEPLOYER, configuration={"url": here["url"]}
-    )
-    # another folder: nothing of it is on this machine
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TUNELINE_HOME", str(tmp_path / "elsewhere"))
-        patch.setattr("cli.workplace.use_stack", lambda _: "tuneline-local")
-        patch.setattr("cli.status.use_stack", lambda _: "tuneline-local")
-        document, shown = status(run)
+    deployer._config = deployer.config.model_copy(update={"url": here["url"]})
+    monkeypatch.setattr("controlplane.status.active_deployer", lambda: deployer)
+    with monkeypatch.context() as patch:
+        patch.setenv("TUNELINE_HOME", str(tmp_path / "elsewhere"))  # nothing of it is on this machine
+        document, _ = status(run)
         assert (document["running"], document["ready"], document["live"]) == (True, True, 2)
         assert (document["url"], document["pid"], document["since"], document["logs"]) == (here["url"], *[None] * 3)
         assert document["engine"]["since"] is None
