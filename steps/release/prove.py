@@ -19,9 +19,7 @@ from tuneline.release.parity import ParityReport, check_parity
 
 
 @step(enable_cache=False)
-def write_release(
-    name: str, version: str, serving: ServingConfig, beside: bool = False
-) -> Annotated[int, "sequence"]:
+def write_release(name: str, version: str, serving: ServingConfig, beside: bool = False) -> Annotated[int, "sequence"]:
     """Write the release that loads the version beside production, without traffic.
 
     Args:
