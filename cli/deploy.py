@@ -31,22 +31,31 @@ def deployed(config: Config, *, prove_again: bool = False) -> str | None:
     Raises:
         UserError: there is neither a staged version nor one in production.
     """
+    from controlplane.challenger import canary_of
     from controlplane.endpoint import make_live
     from controlplane.follow import settle
+    from controlplane.settings import follow_settings
     from controlplane.storage import active_storage
     from controlplane.versions import at_stage
 
     storage = active_storage()
     settle(config.name, storage)  # an interrupted command may have left the stage behind
     staged = at_stage(config.name, "staging")
-    waits = staged is not None and config.gate.approval == "by_hand"
-    if staged is not None and waits:
+    releases = storage.releases(config.name)
+    challenger = canary_of(releases.current())
+    waits = staged is not None and (challenger is not None or config.gate.approval == "by_hand")
+    if challenger is not None:
+        say_that_a_canary_runs(challenger, staged.name if staged else None)
+    elif staged is not None and waits:
         say_that_it_waits(staged.name)
     elif staged is not None:
         release_version(config, staged.name, f"passed the gate: {staged.record.sentence}")
-    elif prove_again and (champion := at_stage(config.name, "production")) is not None:
+    idle = staged is None or challenger is not None
+    if prove_again and idle and (champion := at_stage(config.name, "production")) is not None:
         release_version(config, champion.name, "proven again by hand")
-    current = storage.releases(config.name).current()
+    if changed := follow_settings(config.name, storage, config.serving.gateway, config.serving.canary):
+        say(f"Release {changed.sequence}: {changed.reason}. The engine goes on.")
+    current = releases.current()
     if current is None or current.routes.production is None:
         if waits:
             return None
@@ -69,6 +78,15 @@ def say_that_it_waits(version: str) -> None:
     say(f'Approve it: [bold]python run.py promote {version} --reason "…"[/bold]')
 
 
+def say_that_a_canary_runs(challenger: str, staged: str | None) -> None:
+    """Say that deploying moves no traffic while two versions are being compared, and who decides."""
+    say(f"A canary of version {challenger} is running: [bold]python run.py canary[/bold] shows how it fares.")
+    if staged not in (None, challenger):
+        say(f"Version {staged} passed the gate, is staged and waits until the canary has ended.")
+    complete = f"Complete it: [bold]python run.py promote {challenger}[/bold]"
+    say(f"{complete}   End it: [bold]python run.py canary --off[/bold]")
+
+
 def release_version(config: Config, version: str, reason: str, override: str = "") -> None:
     """Run the deployment pipeline for one version, unless it could not end well: it writes a release first.
 
@@ -78,8 +96,7 @@ def release_version(config: Config, version: str, reason: str, override: str = "
     check_endpoint(config)
     from pipelines.deployment import deployment_pipeline
 
-    serving = config.serving
-    deployment_pipeline(config.name, version, reason, serving.start_timeout, serving.parity_tolerance, override)
+    deployment_pipeline(config.name, version, reason, config.serving, override)
 
 
 def run_stop(path: Path | None, stack: str | None, overrides: list[str]) -> None:
@@ -91,4 +108,4 @@ def run_stop(path: Path | None, stack: str | None, overrides: list[str]) -> None
     if active_deployer().stop_endpoint(config.name):
         say(f"Endpoint {config.name!r} has stopped. [bold]python run.py deploy[/bold] starts it again.")
     else:
-        say(f"Endpoint {config.name!r} was not running.")
+        say(f"Endpoint {config.name!r} was not running. [bold]python run.py deploy[/bold] starts it.")

@@ -23,7 +23,7 @@ def run_main_job(path: Path | None, stack: str | None, overrides: list[str], *, 
     say(f"[bold]{config.name}[/bold]: LoRA on {base}, stack {active}")
     from cli.ask import answer_streamed
     from cli.deploy import deployed, say_that_it_waits
-    from cli.scoreboard import scoreboard
+    from cli.scoreboard import challenger_in, scoreboard
     from cli.train import refuse, trained_version
     from cli.ui import addresses
     from controlplane.endpoint import connect
@@ -43,7 +43,8 @@ def run_main_job(path: Path | None, stack: str | None, overrides: list[str], *, 
     answer_streamed(endpoint, _example_question(version.record.report))
     current = active_storage().releases(config.name).current()
     console.print()
-    console.print(scoreboard(config.name, list_versions(config.name), current.traffic() if current else {}))
+    shares = current.traffic() if current else {}
+    console.print(scoreboard(config.name, list_versions(config.name), shares, challenger_in(current)))
     lines = [
         f"Endpoint    {endpoint.url}/v1   model {config.name}",
         "API key     python run.py ask --key",

@@ -9,13 +9,32 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from controlplane.challenger import canary_of
 from controlplane.versions import Version
+from tuneline.release.document import Release
 
 _OUTCOME = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow"}
 
 
-def scoreboard(model: str, versions: Sequence[Version], traffic: Mapping[str, float] | None = None) -> Table:
-    """One row per version: stage, verdict, mean of every metric, percent of the traffic if it is known."""
+def challenger_in(release: Release | None) -> dict[str, str]:
+    """What the challenger of a running canary is, under its version; nothing while none runs."""
+    name = canary_of(release)
+    if release is None or name is None:
+        return {}
+    return {name: f"shadows {release.routes.percent:g} %" if release.routes.shadow else "challenger"}
+
+
+def scoreboard(
+    model: str,
+    versions: Sequence[Version],
+    traffic: Mapping[str, float] | None = None,
+    roles: Mapping[str, str] | None = None,
+) -> Table:
+    """One row per version: stage, verdict, mean of every metric, percent of the traffic if it is known.
+
+    Args:
+        roles: what a version is beside its stage, see ``challenger_in``.
+    """
     # Those of the leading suite: the others, ``suite/metric``, are for the report, where there is room.
     metrics = sorted({metric for version in versions for metric in version.record.scores if "/" not in metric})
     table = Table(title=f"Versions of {model}", title_justify="left")
@@ -24,11 +43,12 @@ def scoreboard(model: str, versions: Sequence[Version], traffic: Mapping[str, fl
     for column in (*metrics, *(["traffic"] if traffic is not None else [])):
         table.add_column(column.replace("_", " "), justify="right")
     for version in versions:
-        row: list[RenderableType] = [version.name, version.stage, verdict_of(version)]
+        stage = ", ".join(filter(None, (version.stage, (roles or {}).get(version.name))))
+        row: list[RenderableType] = [version.name, stage, verdict_of(version)]
         row += [f"{version.record.scores[m]:.1%}" if m in version.record.scores else "" for m in metrics]
         if traffic is not None:
             share = traffic.get(version.name)
-            row.append(f"{share:.0f} %" if share is not None else "")
+            row.append(f"{share:g} %" if share is not None else "")
         table.add_row(*row)
     return table
 
@@ -40,16 +60,17 @@ def verdict_of(version: Version) -> Text:
     return text if version.override is None else text.append(", overridden", style="bold red")
 
 
-def version_page(version: Version, traffic: float | None) -> Group:
+def version_page(version: Version, traffic: float | None, role: str | None = None) -> Group:
     """All that is known about one version: verdict, scores, data, prompt, and who moved it when and why.
 
     Args:
         traffic: its percent of the traffic, None if it has none or the endpoint is not running.
+        role: what it is beside its stage.
     """
     record, prompt = version.record, version.record.adapter.prompt
     facts = Table(title=f"{version.model}, version {version.name}", title_justify="left", show_header=False)
-    share = f", {traffic:.0f} % of the traffic" if traffic else ""
-    facts.add_row("stage", Text(f"{version.stage}{share}"))
+    share = f"{traffic:g} % of the traffic" if traffic else None
+    facts.add_row("stage", Text(", ".join(filter(None, (version.stage, role, share)))))
     facts.add_row("verdict", Text.assemble(verdict_of(version), f"  {record.sentence}"))
     if (override := version.override) is not None:
         said = f"{override.override} ({override.who}, {override.when:%Y-%m-%d %H:%M} UTC)"
@@ -69,6 +90,8 @@ def _moves(version: Version) -> Iterator[RenderableType]:
     """Two lines per move: reasons are sentences, and would make a table a tower."""
     for entry in version.events:
         step = f", {entry.moved_from} → {entry.to}" if entry.moves and entry.action != "registered" else ""
+        if entry.percent:
+            step = f", {entry.percent:g} %{' as a shadow' if entry.shadow else ''}"
         release = f", release {entry.release}" if entry.release else ""
         line = f"{entry.when:%Y-%m-%d %H:%M:%S}  {entry.action}{step}{release}, by {entry.who}"
         yield Text(line, style="red" if entry.override else "bold")

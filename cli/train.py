@@ -39,15 +39,16 @@ def run_train(path: Path | None, stack: str | None, overrides: list[str], *, no_
         say(f"Next: [bold]python run.py deploy[/bold] puts version {version.name} into production, proven first.")
 
 
-def refuse(version: Version) -> NoReturn:
-    """Say why the gate did not pass a version, and end with its exit code."""
+def refuse(version: Version, command: str = "promote") -> NoReturn:
+    """Say why the gate did not pass a version and which command overrules it, and end with the gate's exit code."""
     name, record = version.name, version.record
     say(f"[bold red]The gate says {record.outcome}.[/bold red] {escape(record.sentence)}")
     say("Staging and production are untouched.")
     say(
         f"Next: [bold]python run.py report {name}[/bold] shows the answers, worst first. A person may decide otherwise,"
     )
-    say(f'and is on record for it: `python run.py promote {name} --override "reason"`.')
+    overruled = f'{command} {name} --override "reason"'
+    say(f"and is on record for it: `python run.py {overruled}`.")
     sys.exit(GATE_DID_NOT_PASS)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from controlplane.challenger import follow_challenger
 from controlplane.history import Action, event, write
 from controlplane.storage import Storage
-from controlplane.versions import Version, get_version, list_versions, set_stage
+from controlplane.versions import Version, get_version, set_stage
 from tuneline.release.document import Release
 from tuneline.release.store import ReleaseStore
 
@@ -54,7 +55,7 @@ def write_history(version: Version, release: Release, former: Version | None, ac
 
 
 def settle(model: str, storage: Storage) -> None:
-    """Complete what an interrupted command left: stage and history catch up with the current release.
+    """Complete what an interrupted command or a gateway left: stage and history catch up with the current release.
 
     Args:
         model: the model, whose name is the endpoint's.
@@ -63,7 +64,7 @@ def settle(model: str, storage: Storage) -> None:
     store = storage.releases(model)
     current = store.current()
     name = answering(current) if current else None
-    versions = {version.name: version for version in list_versions(model)}
+    versions = {version.name: version for version in follow_challenger(model, storage)}
     version = versions.get(name) if name else None
     if current is None or version is None or version.stage == version.written_stage == "production":
         return

@@ -25,14 +25,26 @@ if TYPE_CHECKING:
 
 Stage = Literal["none", "staging", "production", "archived"]
 PREFIX = "tuneline.event."
-Action = Literal["registered", "staged", "promoted", "rolled back", "archived", "aliases failed", "aliases mended"]
+Action = Literal[
+    "registered",
+    "staged",
+    "promoted",
+    "rolled back",
+    "archived",
+    "canary started",
+    "canary changed",
+    "canary ended",
+    "aliases failed",
+    "aliases mended",
+]
 
 
 class StageEvent(BaseModel):
     """One move of a version from stage to stage, or what went wrong beside it.
 
     Attributes:
-        action: what happened. ``aliases failed`` and ``aliases mended`` are about MLflow's registry and move nothing.
+        action: what happened. ``canary …`` is about a challenger's share of the traffic, ``aliases …`` about MLflow's
+            registry; they move no stage.
         when: in UTC.
         who: the ZenML user.
         moved_from: the stage before.
@@ -45,6 +57,8 @@ class StageEvent(BaseModel):
         prompt: name of the prompt template.
         prompt_sha256: fingerprint of the prompt template.
         release: sequence number of the release that moved the traffic along, if one did.
+        percent: a challenger's share of the traffic from then on.
+        shadow: whether it shadows production with that share.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)  # a newer tuneline may have written more
@@ -65,11 +79,13 @@ class StageEvent(BaseModel):
     prompt: str
     prompt_sha256: str
     release: int | None = None
+    percent: float | None = None
+    shadow: bool = False
 
     @property
     def moves(self) -> bool:
         """Whether it is about the stage."""
-        return not self.action.startswith("aliases")
+        return not self.action.startswith(("canary", "aliases"))
 
     @property
     def key(self) -> str:
@@ -106,6 +122,8 @@ def event(version: Version, action: Action, to: Stage, reason: str, release: Rel
         moment |= {"when": release.created_at, "who": release.author, "release": release.sequence}
         if reason.startswith(overruled := _overruled(record.outcome)):
             moment["override"] = reason.removeprefix(overruled)
+        if action.startswith("canary"):
+            moment |= {"percent": release.routes.percent, "shadow": release.routes.shadow}
     if version.stage == to and version.events:  # written late, by whoever completes an interrupted command
         moment["moved_from"] = version.written_stage
     return StageEvent(

@@ -50,7 +50,7 @@ def follow_stages(model: str) -> str | None:
 
 def behind(versions: Sequence[Version]) -> bool:
     """Whether MLflow's registry could not follow last time."""
-    notes = [entry for version in versions for entry in version.events if not entry.moves]
+    notes = [entry for version in versions for entry in version.events if entry.action.startswith("aliases")]
     return bool(notes) and max(notes, key=lambda entry: entry.when).action == "aliases failed"
 
 

@@ -9,34 +9,50 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from controlplane.beside import check_beside, check_no_other, holds, same_engine
+from controlplane.challenger import canary_of, write_canary
 from controlplane.follow import follow_release, write_history
 from controlplane.history import author, overridden
 from controlplane.storage import Storage
 from controlplane.versions import Version, at_stage
 from tuneline.errors import TunelineError
 from tuneline.release.document import AdapterRef, Release, Routes
+from tuneline.release.gateway import GatewayArguments
 from tuneline.release.store import ReleaseConflict, ReleaseStore
 
 
-def prove(version: Version, storage: Storage) -> Release:
+def prove(
+    version: Version, storage: Storage, gateway: GatewayArguments | None = None, *, beside: bool = False
+) -> Release:
     """Release a version beside what is in production, without any traffic, so that it can be proven.
 
     Run again after an interruption it finds its own release and writes none.
+
+    Args:
+        gateway: the gateway's settings; None keeps the current release's.
+        beside: it is to be a challenger, so production has to stay loaded.
+
+    Raises:
+        UserError: a canary of another version runs, or it has to stand beside production and cannot.
     """
 
     def make(sequence: int, current: Release | None) -> Release:
+        if beside:
+            check_beside(version, current)
+        check_no_other(version.name, current)
         adapters = {version.adapter_name: version.record.adapter}
         production = None
         # Another base model or other engine arguments mean another engine, which the version in
         # production was not judged for: it cannot answer beside this one.
-        if current and current.routes.production and _same_engine(current, version):
+        if current and current.routes.production and same_engine(current, version):
             production = current.routes.production
             adapters[production] = current.adapters[production]
         routes = Routes(production=production, challenger=version.adapter_name)
-        return _next(version, sequence, adapters, routes, f"prove version {version.name}")
+        settings = gateway or _settings(current)
+        return _next(version, sequence, adapters, routes, settings, f"prove version {version.name}")
 
     current = storage.releases(version.model).current()
-    if current is not None and _holds(current, version):
+    if current is not None and holds(current, version):
         return current
     return storage.releases(version.model).append(make)
 
@@ -47,6 +63,7 @@ def put_in_production(
     reason: str,
     *,
     seen: int | None = None,
+    gateway: GatewayArguments | None = None,
     override: str | None = None,
     back: bool = False,
 ) -> Release:
@@ -56,6 +73,7 @@ def put_in_production(
 
     Args:
         seen: sequence number of the release on which the decision was made; None takes the current one.
+        gateway: the gateway's settings; None keeps the current release's.
         override: why a version that did not pass the gate gets them all the same.
         back: whether this is a rollback, which needs no verdict: the version has been there before.
 
@@ -70,25 +88,32 @@ def put_in_production(
     if seen is not None and (before is None or before.sequence != seen):
         raise overtaken(version.name, before)
     routes = Routes(production=version.adapter_name)
-    if before is not None and _holds(before, version) and before.routes == routes:
+    if before is not None and canary_of(before) and before.routes.production == version.adapter_name and not back:
+        routes = before.routes  # it was proven again: its canary goes on
+    settings = gateway or _settings(before)
+    if before is not None and holds(before, version) and (before.routes, before.gateway) == (routes, settings):
         release = before  # an interrupted run got this far
     else:
         if override:
             reason = overridden(version.record.outcome, override)
         adapters = {version.adapter_name: version.record.adapter}
         production = before.routes.production if before else None
-        if before and production and _same_engine(before, version):
+        if before and production and same_engine(before, version):
             adapters[production] = before.adapters[production]
-        release = _next(version, before.sequence + 1 if before else 1, adapters, routes, reason)
+        if before and routes.challenger:
+            adapters[routes.challenger] = before.adapters[routes.challenger]
+        release = _next(version, before.sequence + 1 if before else 1, adapters, routes, settings, reason)
         store.create(release)
     try:
         former = at_stage(version.model, "production")
         follow_release(version, release, store)
     except BaseException:
         if before is not None and release is not before:
-            _restore(store, before, release.sequence + 1)
+            _restore(store, before, release)
         raise
     # From here on it stands. If this fails, `deploy` writes it later: see `settle`.
+    if release is not before:
+        write_canary(before, release)
     write_history(version, release, former, "rolled back" if back else "promoted")
     return release
 
@@ -110,7 +135,7 @@ def overtaken(version: str, current: Release | None) -> ReleaseConflict:
     if current is not None:
         theirs = f"{current.author} wrote release {current.sequence} meanwhile ({current.reason})"
     return ReleaseConflict(
-        f"version {version} was not put in production: {theirs}",
+        f"version {version} got no traffic: {theirs}",
         hint="Your command changed neither stage nor traffic. `python run.py models` shows how things stand; "
         "if you still want it, run the command again.",
     )
@@ -139,6 +164,7 @@ def withdraw(version: Version, storage: Storage, reason: str) -> None:
                 "sequence": current.sequence + 1,
                 "adapters": {production: last.adapters[production]},
                 "routes": Routes(production=production),
+                "gateway": current.gateway,
                 "author": author(),
                 "reason": reason,
             }
@@ -151,12 +177,24 @@ def in_production(model: str) -> Version | None:
     return at_stage(model, "production")
 
 
-def _next(version: Version, sequence: int, adapters: dict[str, AdapterRef], routes: Routes, reason: str) -> Release:
+def _settings(current: Release | None) -> GatewayArguments:
+    return current.gateway if current is not None else GatewayArguments()
+
+
+def _next(
+    version: Version,
+    sequence: int,
+    adapters: dict[str, AdapterRef],
+    routes: Routes,
+    gateway: GatewayArguments,
+    reason: str,
+) -> Release:
     return Release(
         endpoint=version.model,
         sequence=sequence,
         base=version.record.base,
         engine=version.record.engine,
+        gateway=gateway,
         adapters=adapters,
         routes=routes,
         author=author(),
@@ -164,17 +202,14 @@ def _next(version: Version, sequence: int, adapters: dict[str, AdapterRef], rout
     )
 
 
-def _holds(release: Release, version: Version) -> bool:
-    return release.adapters.get(version.adapter_name) == version.record.adapter and _same_engine(release, version)
-
-
-def _same_engine(release: Release, version: Version) -> bool:
-    return release.base == version.record.base and release.engine == version.record.engine
-
-
-def _restore(store: ReleaseStore, before: Release, sequence: int) -> None:
+def _restore(store: ReleaseStore, before: Release, failed: Release) -> None:
     restored = before.model_copy(
-        update={"sequence": sequence, "author": author(), "reason": "stage could not be moved: restored"}
+        update={
+            "sequence": failed.sequence + 1,
+            "gateway": failed.gateway,
+            "author": author(),
+            "reason": "stage could not be moved: restored",
+        }
     )
     # Whoever has released since then meant to: that stands, and the caller hears of the stage.
     with suppress(ReleaseConflict):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controlplane.canary import end_canary
+from controlplane.challenger import canary_of
 from controlplane.follow import answering
 from controlplane.releases import in_production, put_in_production
 from controlplane.storage import Storage
-from controlplane.versions import Version, find_version, list_versions
+from controlplane.versions import Version, find_version, get_version, list_versions
 from tuneline.errors import UserError
 from tuneline.release.document import Release
 from tuneline.release.store import ReleaseStore
@@ -16,11 +18,14 @@ from tuneline.release.store import ReleaseStore
 def rollback(model: str, storage: Storage, to: str | None, reason: str) -> tuple[Version, Release]:
     """Send all traffic and the production stage back to a version that had them before.
 
+    While a canary runs, the last thing that changed is the canary: it is ended, and production, which has not changed,
+    has all traffic again. With ``to`` both happen, unless that is the version in production.
+
     Reads no more releases than it needs, newest first, and asks ZenML for single versions: with a thousand of either
     it takes as long as with three.
 
     Args:
-        to: the version; None takes the one in production before the current one.
+        to: the version; None ends a canary, and without one takes the version in production before the current one.
 
     Raises:
         UserError: there is nothing to go back to, or the version never was in production.
@@ -28,6 +33,8 @@ def rollback(model: str, storage: Storage, to: str | None, reason: str) -> tuple
     """
     store = storage.releases(model)
     current = store.current()
+    if current is not None and canary_of(current) and to in (None, answering(current)):
+        return get_version(model, answering(current) or ""), end_canary(model, storage, reason)
     served = _served(store)
     last = next(served, None)
     if current is None or last is None:

@@ -68,6 +68,7 @@ class Version(BaseModel):
         stage: where it stands.
         record: what it is.
         events: what happened to it, oldest first.
+        tags: ZenML's; ``challenger`` while it is one.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -78,6 +79,7 @@ class Version(BaseModel):
     stage: Stage
     record: VersionRecord
     events: tuple[StageEvent, ...] = ()
+    tags: frozenset[str] = frozenset()
 
     @property
     def override(self) -> StageEvent | None:
@@ -213,4 +215,5 @@ def _version(model: str, response: ModelVersionResponse) -> Version | None:
         stage=response.stage or "none",
         record=VersionRecord.model_validate(metadata[RECORD]),
         events=events_in(metadata),
+        tags=frozenset(tag.name for tag in response.tags),
     )

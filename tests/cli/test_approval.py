@@ -29,7 +29,7 @@ def deployments(zenml_client: Client, run: Run, monkeypatch: pytest.MonkeyPatch)
 
     asked: list[tuple[Any, ...]] = []
 
-    def deployed(name: str, version: str, reason: str, _timeout: float, _tolerance: float, override: str) -> None:
+    def deployed(name: str, version: str, reason: str, _serving: Any, override: str) -> None:
         asked.append((version, reason, override))
         found = get_version(name, version)
         seen = prove(found, active_storage()).sequence

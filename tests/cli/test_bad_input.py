@@ -97,7 +97,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (("rollback", "--reason", ""), ["--reason is empty: say why"]),
         (
             ("promote", "1", "--set", "gate.approval=by_hand"),
-            ["version 1 is promoted by hand only", 'python run.py promote 1 --reason "…"'],
+            ["`promote 1` gives traffic by hand, and needs a reason", 'python run.py promote 1 --reason "…"'],
         ),
         (("logs", "--lines", "0"), ["--lines", "greater than or equal to 1"]),
         (("--set", "training.r=4", "train"), ["options go behind the command: python run.py train"]),

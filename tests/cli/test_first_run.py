@@ -28,6 +28,8 @@ TOO_EARLY = {
     ("card",): ["'devops-assistant' has no versions yet", "`python run.py train`"],
     ("card", "7"): ["has no version '7' (versions: none yet)"],
     ("ask", "--key"): ["has no API key yet", "`python run.py deploy`"],
+    ("canary", "7", "--percent", "5"): ["has no version '7' (versions: none yet)", "`python run.py models`"],
+    ("canary", "--percent", "5"): ["no canary of 'devops-assistant' is running", "canary VERSION --percent 10"],
     ("deploy",): ["nothing to deploy: no version of 'devops-assistant'", "`python run.py train`"],
     ("models", "7"): ["has no version '7' (versions: none yet)"],
     ("promote", "7", "--override", "because"): ["has no version '7' (versions: none yet)", "`python run.py models`"],
@@ -40,7 +42,7 @@ TOO_EARLY = {
     ("stack", "apply", "configs/tiny.yaml"): ["configs/tiny.yaml is not a stack file", "stack_name: Field required"],
 }
 WITHOUT_EFFECT = {
-    ("stop",): "Endpoint 'devops-assistant' was not running.",
+    ("stop",): "Endpoint 'devops-assistant' was not running. python run.py deploy starts it.",
     ("models",): "'devops-assistant' has no versions yet. Next: python run.py train",
     ("logs",): "Endpoint 'devops-assistant' has written nothing here yet. python run.py deploy starts it.",
 }

@@ -27,7 +27,10 @@ def commands(command: typer.core.TyperGroup | typer.core.TyperCommand, path: tup
 
 
 COMMANDS = dict(commands(ROOT))
-OPTIONS = {path: {name for parameter in found.params for name in parameter.opts} for path, found in COMMANDS.items()}
+OPTIONS = {
+    path: {name for parameter in found.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    for path, found in COMMANDS.items()
+}
 
 
 def mentions() -> list[tuple[str, list[str]]]:
@@ -64,6 +67,13 @@ def test_every_command_and_option_that_is_named_anywhere_exists() -> None:
     found = mentions()
     assert len(found) > 50  # else the pattern finds nothing any more
     assert [f"{place}: {problem}" for place, words in found if (problem := wrong(words))] == []
+
+
+def test_every_command_is_in_the_readmes_table() -> None:
+    lines = (REPO / "README.md").read_text().splitlines()
+    table = "\n".join(line for line in lines if line.startswith("| `python run.py"))
+    missing = [path[0] for path in COMMANDS if len(path) == 1 and f"`python run.py {path[0]}" not in table]
+    assert missing == []
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,17 @@ from typing import Any
 
 import pytest
 
+from controlplane.canary import Share
 from controlplane.history import history
 from controlplane.releases import prove
 from controlplane.storage import Storage, active_storage
 from controlplane.versions import get_version
-from pipelines.deployment import deployment_pipeline
+from pipelines.deployment import canary_pipeline, deployment_pipeline
 from steps.release import prove as steps
 from tests.controlplane.registered import MODEL, registered, stages
+from tuneline.config import ServingConfig
 from tuneline.errors import TunelineError
-from tuneline.release import ReleaseConflict
+from tuneline.release import GatewayArguments, ReleaseConflict
 from tuneline.release.parity import ParityReport, PromptParity
 
 pytestmark = pytest.mark.zenml
@@ -49,7 +51,7 @@ def proving(monkeypatch: pytest.MonkeyPatch) -> Callable[[Proof], None]:
 
 
 def deploy(version: str, override: str = "") -> None:
-    deployment_pipeline(MODEL, version, "test", 10.0, 0.1, override)
+    deployment_pipeline(MODEL, version, "test", ServingConfig(start_timeout=10), override)
 
 
 def test_a_version_is_proven_and_then_gets_stage_and_traffic(stack: Storage, proving: Callable[[Proof], None]) -> None:
@@ -95,9 +97,41 @@ def test_whoever_is_overtaken_during_the_proof_is_told_and_the_winner_goes_on(
 
     for meanwhile in (lambda: prove(third, stack), fails):
         proving(meanwhile)
-        with pytest.raises(ReleaseConflict, match=r"version 1 was not put in production: .* \(prove version 2\)"):
+        with pytest.raises(ReleaseConflict, match=r"version 1 got no traffic: .* \(prove version 2\)"):
             deploy("1")
         current = stack.releases(MODEL).current()
         assert current is not None and current.routes.challenger == "v2"
     assert stages() == {"1": "archived", "2": "staging"}
     assert history(get_version(MODEL, "1"))[-1].action == "archived"
+
+
+def test_a_canary_is_proven_and_then_gets_its_share(stack: Storage, proving: Callable[[Proof], None]) -> None:
+    registered("a")
+    proofs: list[str] = []
+    proving(lambda: proofs.append("proven"))
+    deploy("1")
+    registered("b")
+    serving = ServingConfig(start_timeout=10, gateway=GatewayArguments(max_tokens=7))
+    canary_pipeline(MODEL, "2", "trying it", Share(percent=20, shadow=True), serving)
+    assert proofs == ["proven", "proven"]
+    written = stack.releases(MODEL).history()
+    assert [(release.routes.challenger, release.routes.percent) for release in written[2:]] == [("v2", 0), ("v2", 20)]
+    assert (written[-1].routes.production, written[-1].routes.shadow, written[-1].reason) == ("v1", True, "trying it")
+    assert written[-1].gateway.max_tokens == 7
+    assert stages() == {"1": "production", "2": "staging"}
+
+
+def test_a_challenger_that_fails_its_proof_gets_no_share_and_production_stays(
+    stack: Storage, proving: Callable[[Proof], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered("a")
+    proving(lambda: None)
+    deploy("1")
+    registered("b")
+    failed = SimpleNamespace(passed=False, sentence="it does not reproduce")
+    monkeypatch.setattr(steps, "check_parity", lambda *_, **__: failed)
+    with pytest.raises(TunelineError, match="release refused: it does not reproduce"):
+        canary_pipeline(MODEL, "2", "trying it", Share(percent=20), ServingConfig(start_timeout=10))
+    current = stack.releases(MODEL).current()
+    assert current is not None and current.traffic() == {"1": 100.0}
+    assert stages() == {"1": "production", "2": "staging"}

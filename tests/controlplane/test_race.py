@@ -115,7 +115,7 @@ def test_whoever_is_overtaken_while_proving_hears_by_whom_and_changes_nothing(st
     second, third = registered("b"), registered("c")
     mine = prove(second, storage)
     theirs = prove(third, storage)
-    said = rf"version 2 was not put in production: \w+ wrote release {theirs.sequence} meanwhile \(prove version 3\)"
+    said = rf"version 2 got no traffic: \w+ wrote release {theirs.sequence} meanwhile \(prove version 3\)"
     with pytest.raises(ReleaseConflict, match=said):
         check_current("2", storage.releases(MODEL), mine.sequence)
     with pytest.raises(ReleaseConflict, match=said):

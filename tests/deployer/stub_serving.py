@@ -68,6 +68,9 @@ def main() -> None:
                 "ready": bool(wanted and not error),
                 "state": "ready" if wanted else "no release",
                 "release": None if error else wanted,
+                "sequence": None if error else wanted,
+                "wanted": wanted,
+                "engine": {"state": "ready", "pid": os.getpid(), "starts": 2, "error": None},
                 "error": error and f"release {wanted} could not be applied: {error}",
             }
             body = json.dumps(detail).encode()

@@ -137,6 +137,29 @@ def test_the_next_version_is_hot_loaded_into_the_running_engine(tuneline: Tuneli
     assert after["engine"]["starts"] == before["engine"]["starts"]
 
 
+def test_a_canary_answers_beside_production_from_the_same_engine_until_it_is_ended(tuneline: Tuneline) -> None:
+    url, key = tuneline.models()["endpoint"]["url"], tuneline.key()
+    before = tuneline.release(url, key)
+    tuneline.done("canary", "1", "--percent", "50", "--reason", "is it still as good?")
+
+    def who_answers(user: str) -> str:
+        body = {"model": "devops-assistant", "messages": [{"role": "user", "content": QUESTION}], "user": user}
+        headers = {"authorization": f"Bearer {key}"}
+        answer = httpx.post(f"{url}/v1/chat/completions", json=body | {"max_tokens": 4}, headers=headers, timeout=60)
+        assert answer.status_code == 200, answer.text
+        return answer.headers["x-tuneline-version"]
+
+    with ThreadPoolExecutor(8) as pool:
+        answered = set(pool.map(who_answers, (f"user-{number}" for number in range(40))))
+    assert answered == {"1", "4"}  # by chance one of them alone: once in 10^11 times
+    versions = tuneline.versions()
+    assert (versions["1"]["traffic_percent"], versions["4"]["traffic_percent"]) == (50, 50)
+    assert (versions["1"]["stage"], versions["4"]["stage"]) == ("archived", "production")
+    tuneline.done("canary", "--off")
+    after = tuneline.release(url, key)
+    assert after["routes"]["challenger"] is None and after["engine"] == before["engine"]
+
+
 def test_two_versions_are_compared_on_a_page(tuneline: Tuneline, tmp_path: Path) -> None:
     said = tuneline.done("report", "4", "--against", "1", "--output", str(tmp_path / "page.html"))
     assert "moves nothing" in said and "PASS" in said

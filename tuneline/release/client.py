@@ -52,6 +52,10 @@ class EndpointClient:
         detail: dict[str, Any] = self._get("/release").json()
         return detail
 
+    def metrics(self) -> str:
+        """What the gateway counts, in Prometheus' text form."""
+        return self._get("/metrics").text
+
     def await_release(self, sequence: int, timeout: float) -> dict[str, Any]:
         """Wait until a release (or a later one) is live.
 

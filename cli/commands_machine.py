@@ -1,0 +1,76 @@
+"""The commands of the machine room: what each takes and what its help says."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.options import ConfigOption, NoCacheOption, SetOption, StackOption
+
+PANEL = "The machine room"
+commands = typer.Typer()
+
+
+@commands.command(rich_help_panel=PANEL)
+def status(
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Show the endpoint as it is now: running or not, where, what is live and wanted, who gets the traffic."""
+    from cli.status import run_status
+
+    run_status(config, stack, set_ or [], json_output=json_)
+
+
+@commands.command(rich_help_panel=PANEL)
+def stop(
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Stop the endpoint. Its releases stay; `deploy` starts it where it was."""
+    from cli.deploy import run_stop
+
+    run_stop(config, stack, set_ or [])
+
+
+@commands.command(rich_help_panel=PANEL)
+def logs(
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many lines of each log.")] = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is written, until Ctrl-C.")] = False,
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Show what the endpoint wrote: its launcher, the gateway and the engine."""
+    from cli.logs import run_logs
+
+    run_logs(config, stack, set_ or [], lines=lines, follow=follow)
+
+
+@commands.command(rich_help_panel=PANEL)
+def doctor(
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Check this machine, both environments and a config: what is there, what is missing, what to do."""
+    from cli.doctor import run_doctor
+
+    run_doctor(config, set_ or [], json_output=json_)
+
+
+@commands.command(rich_help_panel=PANEL)
+def pretrain(
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    set_: SetOption = None,
+    no_cache: NoCacheOption = False,
+) -> None:
+    """Make the tiny base model from nothing (half an hour on two cores; the repository ships the result)."""
+    from cli.pretrain import run_pretrain
+
+    run_pretrain(config, stack, set_ or [], no_cache=no_cache)
