@@ -274,6 +274,21 @@ def pretrain(
     run_pretrain(config, stack, set_ or [], no_cache=no_cache)
 
 
+@app.command(rich_help_panel="The machine room")
+def bento(
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="Also copy it there, for docker build.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Pack the endpoint as a Bento with its Dockerfile, for a cluster or another machine."""
+    from cli.bento import run_bento
+
+    run_bento(output)
+
+
 app.add_typer(stack_app, name="stack", rich_help_panel="The machine room")
 
 
