@@ -1,7 +1,7 @@
 """The first process of a container: ``python -m serving``, told by the environment, with its logs on standard output.
 
-A container is configured by variables, and whoever runs it looks for its logs on its standard output. The launcher takes
-arguments and writes files, so this puts the one into the other.
+A container is configured by variables, and whoever runs it looks for its logs on its standard output. The launcher
+takes arguments and writes files, so this puts the one into the other.
 """
 
 from __future__ import annotations

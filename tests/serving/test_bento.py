@@ -1,4 +1,4 @@
-"""The Bento holds what serving needs and nothing else, and its container starts, drains and ends as the launcher does."""
+"""The Bento holds what serving needs and nothing else, and its container drains as the launcher does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +72,7 @@ def test_a_bento_that_cannot_be_built_says_what_bentoml_said(monkeypatch: pytest
 
 
 @pytest.fixture
-def container(bento: Path, dockerfile: list[str], endpoint: Running) -> Iterator[Running]:
+def container(bento: Path, dockerfile: list[str], endpoint: Running) -> Running:
     """What the image starts, with its entrypoint and command, from the Bento's folder alone."""
     command = json.loads(dockerfile[-1].removeprefix("CMD "))
     env = {
@@ -107,7 +106,7 @@ def container(bento: Path, dockerfile: list[str], endpoint: Running) -> Iterator
         return json.loads(file.read_text()) if file.exists() else None
 
     endpoint.url = wait_until(card, "endpoint.json")["url"]
-    yield endpoint
+    return endpoint
 
 
 def test_the_container_answers_shows_its_logs_and_drains_on_sigterm(container: Running) -> None:
