@@ -16,6 +16,8 @@ from serving.metrics import Metrics
 from serving.reconcile import Reconciler
 from serving.settings import Settings
 
+NO_PRODUCTION = "no production version"  # a state: every other question is answered
+
 
 class Endpoint:
     """The parts of an endpoint and their life.
@@ -100,7 +102,7 @@ class Endpoint:
             return "starting"
         if not engine.ready:
             return "engine restarting"
-        return "ready" if table.production is not None else "no production version"
+        return "ready" if table.production is not None else NO_PRODUCTION
 
     def _error(self) -> str | None:
         return self.reconciler.error

@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from serving.endpoint import Endpoint
+from serving.endpoint import NO_PRODUCTION, Endpoint
 from serving.gateway.answer import Answer
 from serving.gateway.auth import require
 from serving.gateway.errors import RETRY_SECONDS, ApiError, unavailable
@@ -47,7 +47,9 @@ def create_app(endpoint: Endpoint) -> FastAPI:
     async def readyz() -> Response:
         await endpoint.engine.check()
         readiness = endpoint.readiness()
-        if readiness["ready"]:
+        # A balancer lets nobody through to what is not ready, and the proof of an endpoint's first version asks it by
+        # name before it gets the traffic: without production it is in service, for those who name a version.
+        if readiness["ready"] or readiness["state"] == NO_PRODUCTION:
             return JSONResponse(readiness)
         return JSONResponse(readiness, 503, {"retry-after": str(RETRY_SECONDS)})
 
