@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from serving.container import launcher_arguments
-from stacks.deployer.bento import build
+from stacks.deployer.bento import build, tag
 from tests.serving.conftest import STUB, Running, wait_until
 from tuneline import paths
 from tuneline.errors import TunelineError, UserError
@@ -65,9 +66,28 @@ def test_the_container_runs_the_launcher_and_not_as_root(dockerfile: list[str]) 
     ]
 
 
+def test_the_same_code_is_the_same_bento_and_other_requirements_make_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("serving", "tuneline", "constraints"):
+        shutil.copytree(paths.REPO / name, tmp_path / name)
+    before = tag()
+    monkeypatch.setattr(paths, "REPO", tmp_path)
+    assert tag() == before
+    (tmp_path / "serving" / "notes.txt").write_text("x")
+    assert tag() != before
+    (tmp_path / "serving" / "notes.txt").unlink()
+    with (tmp_path / "constraints" / "serving-gpu.txt").open("a") as file:
+        file.write("one-more==1.0\n")
+    assert tag() != before
+
+
 def test_a_bento_that_cannot_be_built_says_what_bentoml_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("stacks.deployer.bento.BENTOFILE", tmp_path / "none.yaml")
-    with pytest.raises(TunelineError, match=r"none\.yaml"):
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text((paths.REPO / "serving" / "bentofile.yaml").read_text().replace("TunelineEndpoint", "Nobody"))
+    monkeypatch.setattr("stacks.deployer.bento.BENTOFILE", wrong)
+    monkeypatch.setattr("stacks.deployer.bento.tag", lambda: "tuneline-endpoint:broken")
+    with pytest.raises(TunelineError, match="Nobody"):
         build(tmp_path)
 
 
