@@ -169,6 +169,16 @@ def test_a_context_that_is_not_there_is_named(cluster: StubCluster) -> None:
         target(context="nope").check(FOLDER)
 
 
+def test_a_pod_takes_its_own_cluster_whatever_context_the_stack_file_names(
+    cluster: StubCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "1")
+    with pytest.raises(UserError, match="Service token file") as failure:  # no pod here
+        target(context="laptop").check(FOLDER)
+    assert "service account whose token is mounted" in failure.value.hint
+
+
 def test_an_endpoint_that_only_the_cluster_reaches_says_how_to_reach_it_from_here(cluster: StubCluster) -> None:
     with pytest.raises(
         TunelineError, match=r"http://tuneline-tiny\.ml\.svc:8000 leads to it in the cluster"

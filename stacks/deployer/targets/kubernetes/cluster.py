@@ -43,7 +43,7 @@ class Cluster:
 
     Args:
         namespace: it exists.
-        context: of the kubeconfig; None takes the pod's service account in a cluster, else the current context.
+        context: of the kubeconfig; None takes the current one. A pod takes its own cluster by its service account.
 
     Raises:
         UserError: the client is not installed, or there is no such context.
@@ -61,14 +61,15 @@ class Cluster:
             ) from error
         found = Configuration()
         try:
-            if context is None and in_cluster():
+            if in_cluster():
                 config.load_incluster_config(client_configuration=found)
             else:
                 config.load_kube_config(context=context, client_configuration=found)
         except ConfigException as error:
             raise UserError(
                 f"there is no way to the cluster: {error}",
-                hint="`kubectl config get-contexts` shows the contexts there are; name one as kubernetes.context.",
+                hint="`kubectl config get-contexts` shows the contexts there are; name one as kubernetes.context. A pod "
+                "needs a service account whose token is mounted.",
             ) from error
         found.retries = 2
         self.namespace = namespace
