@@ -15,7 +15,7 @@ class KubernetesSettings(BaseModel):
     Attributes:
         image: what ``bentoml containerize`` or ``docker build`` made of the Bento, with its tag.
         namespace: it exists already, with its secrets.
-        context: of the kubeconfig; None takes the current one. A step's pod takes its own cluster by its service account.
+        context: of the kubeconfig; None takes the current one. A pod takes its own cluster by its service account.
         url: where clients reach an endpoint, e.g. an ingress; {endpoint} stands for its name. None is its Service,
             whose name only pods can resolve.
         replicas: pods, each with an engine of its own.

@@ -49,7 +49,7 @@ def test_the_schema_check_would_notice_a_misspelt_field() -> None:
 
 
 def test_a_pod_may_drain_before_it_is_killed() -> None:
-    assert by_kind(plan(drain=90))["Deployment"]["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 105
+    assert by_kind(plan(drain=90))["Deployment"]["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 110
     (container,) = by_kind(plan(drain=90))["Deployment"]["spec"]["template"]["spec"]["containers"]
     assert {"name": "TUNELINE_DRAIN_SECONDS", "value": "90"} in container["env"]
 

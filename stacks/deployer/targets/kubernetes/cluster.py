@@ -68,8 +68,8 @@ class Cluster:
         except ConfigException as error:
             raise UserError(
                 f"there is no way to the cluster: {error}",
-                hint="`kubectl config get-contexts` shows the contexts there are; name one as kubernetes.context. A pod "
-                "needs a service account whose token is mounted.",
+                hint="`kubectl config get-contexts` shows the contexts there are; name one as kubernetes.context. "
+                "A pod needs a service account whose token is mounted.",
             ) from error
         found.retries = 2
         self.namespace = namespace
@@ -93,7 +93,7 @@ class Cluster:
         """One object; None if there is none."""
         return self._found("GET", f"{self._path(kind)}/{name}")
 
-    def list(self, kind: str, *, labels: dict[str, str] | None = None, fields: str | None = None) -> list[Manifest]:
+    def objects(self, kind: str, *, labels: dict[str, str] | None = None, fields: str | None = None) -> list[Manifest]:
         """Objects by labels or by a field selector."""
         query = [("labelSelector", ",".join(f"{key}={value}" for key, value in labels.items()))] if labels else []
         query += [("fieldSelector", fields)] if fields else []

@@ -18,7 +18,7 @@ PORT = 8000
 REVISION = "tuneline.dev/revision"
 _USER = 1034  # BentoML's images run as this one
 _HOME = "/work"
-_END_SECONDS = 15  # after the drain, for the engine's end; the launcher itself takes no longer
+_END_SECONDS = 20  # after the drain, for the engine's end; the launcher kills what has not ended after 15
 _START_SECONDS = 300  # until the gateway answers: Python's imports from a cold disk. The engine may take longer.
 
 

@@ -54,7 +54,7 @@ def why_not(pod: Manifest) -> str:
 
 def story(cluster: Cluster, pod: Manifest) -> str:
     """A pod's last events and the end of its log, for an error's message."""
-    events = cluster.list("Event", fields=f"involvedObject.name={name(pod)}")
+    events = cluster.objects("Event", fields=f"involvedObject.name={name(pod)}")
     events.sort(key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "")
     lines = [f"  {event.get('reason')}: {event.get('message')}" for event in events[-3:]]
     if restarts := _container(pod).get("restartCount"):

@@ -137,7 +137,7 @@ class Kubernetes:
         return Cluster(self._settings.namespace, self._settings.context)
 
     def _pods(self, cluster: Cluster, endpoint: str) -> list[Manifest]:
-        return cluster.list("Pod", labels=labels(endpoint))
+        return cluster.objects("Pod", labels=labels(endpoint))
 
     def _await_pods(self, cluster: Cluster, plan: Plan, revision: str, deadline: float, timeout: float) -> None:
         """Wait until as many pods as wanted are up, all of them of this revision."""
