@@ -57,7 +57,7 @@ def root(
 # In the order of the help's panels.
 for group in (commands_release, commands_look, commands_machine):
     app.add_typer(group.commands)
-app.add_typer(keys_app, name="keys", rich_help_panel="The machine room")
+app.add_typer(keys_app, name="keys", rich_help_panel=commands_machine.PANEL)
 app.add_typer(stack_app, name="stack", rich_help_panel=commands_machine.PANEL)
 
 

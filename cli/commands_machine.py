@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -74,3 +75,18 @@ def pretrain(
     from cli.pretrain import run_pretrain
 
     run_pretrain(config, stack, set_ or [], no_cache=no_cache)
+
+
+@commands.command(rich_help_panel=PANEL)
+def bento(
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="Also copy it there, for docker build.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Pack the endpoint as a Bento with its Dockerfile, for a cluster or another machine."""
+    from cli.bento import run_bento
+
+    run_bento(output)

@@ -56,7 +56,8 @@ def check_endpoint(config: Config) -> None:
     from stacks.deployer import process
 
     deployer = active_deployer()
-    if deployer.config.url:  # somebody else starts it
+    if not deployer.runs_here:
+        deployer.target.check(active_storage().endpoint_folder(config.name))
         return
     workdir = paths.endpoint_workdir(config.name)
     check_writable(workdir)

@@ -47,7 +47,7 @@ def connect(endpoint: str) -> EndpointClient:
     live = find_endpoint(endpoint)
     if live is None:
         raise UserError(
-            f"endpoint {endpoint!r} is not running on this machine",
+            f"endpoint {endpoint!r} is not running",
             hint="`python run.py deploy` starts it with the release that is current.",
         )
     return EndpointClient(url=live.url, endpoint=endpoint, key=read_key(endpoint))

@@ -84,7 +84,7 @@ def endpoint_status(endpoint: str, storage: Storage) -> EndpointStatus:
     deployer = active_deployer()
     workdir = paths.endpoint_workdir(endpoint)
     elsewhere = (deployer.config.url or "").replace("{endpoint}", endpoint).rstrip("/")
-    serving = None if elsewhere else process.find(workdir)
+    serving = process.find(workdir) if deployer.runs_here else None
     found = None if serving else deployer.find_endpoint(endpoint)
     url = serving.url if serving else found.url if found else elsewhere or None
     answer = _readiness(endpoint, url) if serving or found else None
@@ -117,7 +117,7 @@ def endpoint_status(endpoint: str, storage: Storage) -> EndpointStatus:
         engine=_engine(answer["engine"], here=serving is not None) if answer and answer.get("engine") else None,
         keys=_keys(storage, endpoint),
         folder=folder,
-        logs=workdir if workdir.exists() and not elsewhere else None,
+        logs=workdir if workdir.exists() and deployer.runs_here else None,
     )
 
 

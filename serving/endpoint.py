@@ -23,6 +23,8 @@ from serving.reconcile import Reconciler
 from serving.settings import Settings
 from tuneline.release import GatewayArguments, Release
 
+NO_PRODUCTION = "no production version"  # a state: every other question is answered
+
 
 class Endpoint:
     """The parts of an endpoint and their life.
@@ -131,7 +133,7 @@ class Endpoint:
             return "starting"
         if not engine.ready:
             return "engine restarting"
-        return "ready" if table.production is not None else "no production version"
+        return "ready" if table.production is not None else NO_PRODUCTION
 
     def _error(self) -> str | None:
         return self.reconciler.error or self.canary.error or self.keys.error

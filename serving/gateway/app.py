@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from serving.endpoint import Endpoint
+from serving.endpoint import NO_PRODUCTION, Endpoint
 from serving.gateway.answer import Answer
 from serving.gateway.api_page import api_page
 from serving.gateway.auth import require
@@ -51,7 +51,9 @@ def create_app(endpoint: Endpoint) -> FastAPI:
     async def readyz() -> Response:
         await endpoint.engine.check()
         readiness = endpoint.readiness()
-        if readiness["ready"]:
+        # A balancer lets nobody through to what is not ready, and the proof of an endpoint's first version asks it by
+        # name before it gets the traffic: without production it is in service, for those who name a version.
+        if readiness["ready"] or readiness["state"] == NO_PRODUCTION:
             return JSONResponse(readiness)
         return JSONResponse(readiness, 503, {"retry-after": str(RETRY_SECONDS)})
 

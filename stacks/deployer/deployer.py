@@ -1,7 +1,7 @@
-"""The deployer: ZenML's way to the endpoints of this machine.
+"""The deployer: ZenML's way to endpoints, wherever they run.
 
-There is one serving process per endpoint, and a new model version is a new release file that the
-process sees by itself. So deploying here means: make sure the process is alive. Nothing running is
+There is one endpoint per model, and a new model version is a new release file that the endpoint
+sees by itself. So deploying here means: make sure it is alive. Nothing running is
 ever replaced, whatever ZenML's flags say. What ZenML's base class does in ``deploy_model`` and
 ``find_model_server`` is done anew, because in 0.98 the one may return another endpoint's service
 (its filter drops the config) and counts failed starts as successes, and the other deletes the
@@ -10,48 +10,30 @@ record of a server that is just being started.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from zenml.client import Client
 from zenml.enums import ServiceState
-from zenml.logger import get_logger
 from zenml.model_deployers.base_model_deployer import BaseModelDeployer
 from zenml.models.v2.misc.service import ServiceType
 from zenml.services import BaseService, ServiceConfig
 
-from stacks.deployer import process, records, start
+from stacks.deployer import records
 from stacks.deployer.flavor import FLAVOR, BentoVLLMModelDeployerConfig, BentoVLLMModelDeployerFlavor
-from stacks.deployer.readiness import answers, await_release
-from stacks.deployer.service import STOP_SECONDS, EndpointService, EndpointServiceConfig
-from tuneline.errors import TunelineError, UserError
-from tuneline.paths import endpoint_workdir
+from stacks.deployer.service import EndpointService, EndpointServiceConfig
+from stacks.deployer.targets.elsewhere import Elsewhere
+from stacks.deployer.targets.local import Local
+from stacks.deployer.targets.target import EndpointInfo, Target
+from tuneline.errors import UserError
 
-logger = get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class EndpointInfo:
-    """An endpoint that is live.
-
-    Attributes:
-        url: where it answers, without ``/v1``.
-        pid: its process on this machine; None if it is not run by this deployer.
-        started: whether the call that returned this started it.
-    """
-
-    url: str
-    pid: int | None
-    started: bool
+__all__ = ["BentoVLLMModelDeployer", "EndpointInfo"]
 
 
 class BentoVLLMModelDeployer(BaseModelDeployer):
-    """Keeps one serving process per endpoint alive on this machine."""
+    """Keeps endpoints alive in their target. Those of this machine are ZenML services, too."""
 
     NAME = "BentoML vLLM"
     FLAVOR = BentoVLLMModelDeployerFlavor
@@ -62,6 +44,29 @@ class BentoVLLMModelDeployer(BaseModelDeployer):
         return cast(BentoVLLMModelDeployerConfig, self._config)
 
     # ---- What steps and commands call
+
+    @property
+    def target(self) -> Target:
+        """Where endpoints run, as the component's settings say."""
+        config = self.config
+        if config.url:
+            return Elsewhere(config.url)
+        if config.target == "kubernetes":
+            from stacks.deployer.targets.kubernetes import Kubernetes
+
+            assert config.kubernetes is not None, "checked by the settings"
+            return Kubernetes(config.kubernetes, config.poll_seconds, config.drain_seconds)
+        if config.target == "bentocloud":
+            from stacks.deployer.targets.bentocloud import BentoCloud
+
+            assert config.bentocloud is not None, "checked by the settings"
+            return BentoCloud(config.bentocloud, config.poll_seconds)
+        return Local(config)
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether its endpoints are processes of this machine."""
+        return self.config.target == "local" and not self.config.url
 
     def ensure_live(
         self, endpoint: str, folder: str, wait_for_sequence: int | None = None, timeout: float | None = None
@@ -75,38 +80,19 @@ class BentoVLLMModelDeployer(BaseModelDeployer):
             timeout: seconds for all of it; None takes the component's ``start_timeout``.
 
         Raises:
-            UserError: the port is taken, the serving environment is missing, or it runs for another folder.
-            TunelineError: it did not come up, or cannot apply the release. What this call started is ended again.
+            UserError: the settings do not fit, the serving environment is missing, or it runs for another folder.
+            TunelineError: it did not come up, or cannot apply the release.
         """
-        deadline = time.monotonic() + (timeout or self.config.start_timeout)
-        if self.config.url:
-            url = self._elsewhere(endpoint)
-            if wait_for_sequence is not None:
-                await_release(endpoint, lambda: url, wait_for_sequence, deadline - time.monotonic())
-            elif not answers(url):
-                raise TunelineError(f"nobody answers at {url}", hint=f"Start the endpoint {endpoint!r} where it runs.")
-            return EndpointInfo(url=url, pid=None, started=False)
-        config = self.service_config(endpoint, folder)
-        started = self._ensure(config, deadline - time.monotonic(), wait_for_sequence)[1]
-        if wait_for_sequence is not None:
-            start.wait_for_release(config.plan, wait_for_sequence, deadline - time.monotonic())
-        found = self.find_endpoint(endpoint)
-        if found is None:
-            raise TunelineError(f"the endpoint {endpoint!r} ended right after its start", hint=f"See {config.workdir}.")
-        return EndpointInfo(url=found.url, pid=found.pid, started=started)
+        target = self.target
+        target.check(folder)
+        return target.bring_up(endpoint, folder, wait_for_sequence, timeout or self.config.start_timeout)
 
     def find_endpoint(self, endpoint: str) -> EndpointInfo | None:
-        """The endpoint if it is live on this machine, looked up at the process itself."""
-        if self.config.url:
-            url = self._elsewhere(endpoint)
-            return EndpointInfo(url=url, pid=None, started=False) if answers(url) else None
-        serving = process.find(endpoint_workdir(endpoint))
-        if serving is None or serving.url is None:
-            return None
-        return EndpointInfo(url=serving.url, pid=serving.pid, started=False)
+        """The endpoint if it is live."""
+        return self.target.find(endpoint)
 
     def stop_endpoint(self, endpoint: str) -> bool:
-        """Stop an endpoint on this machine with all that belongs to it; its port is kept for the next start.
+        """Stop an endpoint; its releases stay.
 
         Returns:
             Whether it was running.
@@ -114,48 +100,19 @@ class BentoVLLMModelDeployer(BaseModelDeployer):
         Raises:
             UserError: it is not run by this deployer.
         """
-        self._check_own()
-        workdir = endpoint_workdir(endpoint)
-        running = process.find(workdir) is not None
-        for record in records.of_endpoint(endpoint, str(workdir)):
-            record.stop()
-            records.save(record)
-        process.stop(workdir, grace=STOP_SECONDS)  # one that has no record in this ZenML store
-        return running
+        return self.target.stop(endpoint)
 
     def endpoint_logs(self, endpoint: str, *, follow: bool, tail: int | None) -> Iterator[str]:
-        """Lines of an endpoint's logs on this machine, running or not, each with the log's name in front.
+        """Lines of an endpoint's logs, each with its origin in front.
 
         Raises:
             UserError: it is not run by this deployer.
         """
-        self._check_own()
-        return process.follow_logs(endpoint_workdir(endpoint), follow=follow, tail=tail)
+        return self.target.logs(endpoint, follow=follow, tail=tail)
 
     def service_config(self, endpoint: str, folder: str) -> EndpointServiceConfig:
-        """What is recorded of an endpoint that this deployer starts."""
-        return EndpointServiceConfig(
-            name=endpoint,
-            model_name=endpoint,
-            endpoint=endpoint,
-            folder=folder,
-            workdir=str(endpoint_workdir(endpoint)),
-            host=self.config.host,
-            port=self.config.port,
-            poll_seconds=self.config.poll_seconds,
-            start_timeout=self.config.start_timeout,
-            environment=self.config.environment,
-        )
-
-    def _elsewhere(self, endpoint: str) -> str:
-        return (self.config.url or "").replace("{endpoint}", endpoint).rstrip("/")
-
-    def _check_own(self) -> None:
-        if self.config.url:
-            raise UserError(
-                f"the model deployer {self.name!r} does not run its endpoints itself, they answer at {self.config.url}",
-                hint="Start and stop them where they run (for Kubernetes: `kubectl scale deployment`).",
-            )
+        """What is recorded of an endpoint that runs on this machine."""
+        return Local(self.config).service_config(endpoint, folder)
 
     # ---- ZenML's interface
 
@@ -180,8 +137,12 @@ class BentoVLLMModelDeployer(BaseModelDeployer):
             raise TypeError(
                 f"the {FLAVOR} deployer deploys what its service_config() makes, not {type(config).__name__}"
             )
-        self._check_own()
-        return self._ensure(config, timeout or self.config.start_timeout, None)[0]
+        if not self.runs_here:
+            raise UserError(
+                f"the model deployer {self.name!r} does not run its endpoints itself as services of ZenML",
+                hint="`python run.py deploy` brings them up where they run.",
+            )
+        return Local(self.config).ensure(config, timeout or self.config.start_timeout, None)[0]
 
     def perform_deploy_model(self, id: UUID, config: ServiceConfig, timeout: int = 0) -> BaseService:  # noqa: A002
         """Start the process of a record that exists."""
@@ -271,32 +232,3 @@ class BentoVLLMModelDeployer(BaseModelDeployer):
             "PID": str(endpoint.status.pid) if endpoint.status.pid else None,
             "LOGS": endpoint.config.workdir,
         }
-
-    # ---- Both
-
-    def _ensure(
-        self, config: EndpointServiceConfig, timeout: float, sequence: int | None
-    ) -> tuple[EndpointService, bool]:
-        """The endpoint's service, live, and whether this started it (then ``sequence`` has been applied, too)."""
-        with process.exclusive(Path(config.workdir), timeout):
-            older = records.of_endpoint(config.endpoint, config.workdir)
-            alive = process.find(Path(config.workdir)) is not None
-            # A record cannot be changed in ZenML, so other settings need another one. What runs keeps its own.
-            service = next((record for record in older if alive or record.config == config), None)
-            created = service is None
-            if service is None:
-                service = records.create(config)
-            try:
-                started = service.bring_up(timeout, sequence)
-                records.save(service)
-            except BaseException:
-                if created:
-                    Client().delete_service(service.uuid)
-                else:
-                    records.save(service)
-                raise
-            for record in older:
-                if record.uuid != service.uuid:
-                    Client().delete_service(record.uuid)
-            logger.info("The endpoint %s %s: %s", config.endpoint, "was started" if started else "is live", service.url)
-            return service, started

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from tuneline.errors import TunelineError
 
-_STUCK_SECONDS = 5.0  # the gateway tries again after 1 s and after 3 s, which is enough for a storage's hiccup
+STUCK_SECONDS = 5.0  # the gateway tries again after 1 s and after 3 s, which is enough for a storage's hiccup
 _RELEASE = re.compile(r"release (\d+)")
 
 
@@ -48,8 +48,16 @@ class Readiness:
 def ask(url: str, timeout: float = 5.0) -> Readiness | None:
     """Ask ``url``/readyz; None when nobody gives an answer that makes sense within ``timeout`` seconds."""
     try:
-        detail = json.loads(_get(url, "/readyz", timeout)[1])
-    except (OSError, HTTPException, ValueError):
+        return read(_get(url, "/readyz", timeout)[1])
+    except (OSError, HTTPException):
+        return None
+
+
+def read(body: bytes) -> Readiness | None:
+    """What an answer of ``/readyz`` says; None when it is somebody else's."""
+    try:
+        detail = json.loads(body)
+    except ValueError:
         return None
     if not isinstance(detail, dict) or "ready" not in detail:
         return None
@@ -92,7 +100,7 @@ def await_release(endpoint: str, address: Callable[[], str | None], sequence: in
         if seen and seen.release is not None and seen.release >= sequence:
             return seen
         stuck_since = (stuck_since or time.monotonic()) if seen and seen.is_stuck_before(sequence) else None
-        if seen and stuck_since and time.monotonic() - stuck_since > _STUCK_SECONDS:
+        if seen and stuck_since and time.monotonic() - stuck_since > STUCK_SECONDS:
             raise TunelineError(f"the endpoint {endpoint!r} cannot apply release {sequence}: {seen.error}")
         if time.monotonic() > deadline:
             state = f"it says: {seen.state}, release {seen.release}" if seen else f"nobody answers at {url}"

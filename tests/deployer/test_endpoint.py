@@ -19,6 +19,7 @@ from stacks.deployer import process
 from stacks.deployer.deployer import BentoVLLMModelDeployer, EndpointInfo
 from stacks.deployer.flavor import BentoVLLMModelDeployerConfig
 from stacks.deployer.service import EndpointService, EndpointServiceConfig
+from stacks.deployer.targets.elsewhere import Elsewhere
 from tests.deployer.stub import Behave
 from tuneline.errors import TunelineError, UserError
 from tuneline.paths import endpoint_workdir
@@ -262,7 +263,7 @@ def test_an_endpoint_that_somebody_else_runs_is_waited_for_and_neither_started_n
             refused()
     assert psutil.pid_exists(cast(int, theirs.pid))
     deployer._config = config
-    assert deployer._elsewhere("tiny") == theirs.url.replace("127.0.0.1", "tiny")
+    assert Elsewhere(config.url or "").address("tiny") == theirs.url.replace("127.0.0.1", "tiny")
     assert deployer.find_endpoint("tiny") is None
 
 

@@ -157,7 +157,7 @@ class Running:
 
     def ready(self) -> Running:
         """Wait until it is ready."""
-        wait_until(lambda: self.get("/readyz", None).status_code == 200, "the endpoint to be ready")
+        wait_until(lambda: self.get("/readyz", None).json()["ready"], "the endpoint to be ready")
         return self
 
     def applied(self, sequence: int) -> None:

@@ -24,10 +24,12 @@ def test_before_the_first_release_it_lives_and_is_not_ready(endpoint: Running) -
     assert endpoint.engines() == 0
 
 
-def test_a_release_without_production_can_be_pinned_but_is_not_ready(endpoint: Running) -> None:
+def test_a_release_without_production_can_be_pinned_and_a_balancer_lets_that_through(endpoint: Running) -> None:
     endpoint.release({"1": "one"})
     endpoint.start()
     wait_until(lambda: endpoint.get("/readyz", None).json()["state"] == "no production version", "the release")
+    readiness = endpoint.get("/readyz", None)
+    assert (readiness.status_code, readiness.json()["ready"]) == (200, False)
     unpinned = endpoint.ask()
     assert unpinned.status_code == 503
     assert unpinned.headers["retry-after"]

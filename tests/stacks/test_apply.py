@@ -110,6 +110,12 @@ def test_a_flavor_whose_settings_changed_is_updated(zenml_client: Client, monkey
         ({"name": "tuneline-endpoints", "flavor": "bentoml_vlm"}, "bentoml_vlm"),
         (endpoints(prt=1), "prt"),
         (endpoints(port=99999), "port"),
+        (endpoints(target="kubernets"), "'kubernetes'"),
+        (endpoints(target="kubernetes"), "target: kubernetes needs a section kubernetes"),
+        (endpoints(kubernetes={"image": "x"}), "target: local has no use for the section kubernetes"),
+        (endpoints(target="kubernetes", kubernetes={"image": "x"}, url="http://x"), "url is for endpoints that"),
+        (endpoints(target="kubernetes", kubernetes={"image": "x", "replica": 2}), "kubernetes.replica"),
+        (endpoints(target="bentocloud", bentocloud={}), "bentocloud.instance_type"),
         ({"name": "tuneline-endpoints", "flavor": "mlflow"}, "the file says 'mlflow'"),
     ],
 )
@@ -214,6 +220,25 @@ def test_every_stack_file_of_the_repository_can_be_applied(zenml_client: Client,
     assert {kind: [entry["name"] for entry in entries] for kind, entries in exported["components"].items()} == {
         kind.value: [entry.name for entry in entries] for kind, entries in file.components.items()
     }
+
+
+def test_a_cluster_target_is_kept_with_its_settings_and_refuses_a_local_artifact_store(
+    zenml_client: Client, tmp_path: Path
+) -> None:
+    settings = {"image": "registry.example.com/tuneline-endpoint:0.1", "tolerations": [{"operator": "Exists"}]}
+    file = written(tmp_path, model_deployer=endpoints(target="kubernetes", kubernetes=settings))
+    assert apply_stack(file).changed
+    assert not apply_stack(file).changed
+    activate("tuneline-local")
+    deployer = zenml_client.active_stack.model_deployer
+    assert isinstance(deployer, BentoVLLMModelDeployer)
+    assert deployer.config.kubernetes is not None
+    assert deployer.config.kubernetes.model_dump(exclude_unset=True) == settings
+    with pytest.raises(UserError, match="endpoints cannot read") as failure:
+        deployer.ensure_live("tiny", str(tmp_path / "tuneline" / "endpoints" / "tiny"))
+    assert failure.value.exit_code == 2
+    with pytest.raises(UserError, match=r"python run\.py deploy"):
+        deployer.deploy_model(deployer.service_config("tiny", str(tmp_path)))
 
 
 def test_a_secret_that_is_missing_is_named(zenml_client: Client) -> None:
