@@ -11,9 +11,14 @@ https://docs.kernel.org/arch/x86/xstate.html
 from __future__ import annotations
 
 import ctypes
+import json
+import os
 import platform
 import runpy
 import sys
+import threading
+
+from serving.engine import zygote
 
 _SYS_ARCH_PRCTL = 158
 _ARCH_REQ_XCOMP_PERM = 0x1023
@@ -30,5 +35,31 @@ def allow_amx_tiles() -> bool:
 
 allow_amx_tiles()
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Be vLLM's server. With ``--wait`` import first, and take the arguments as a line of JSON from standard input."""
+    waits = sys.argv[1:] == ["--wait"]
+    forks = zygote.fits()
+    if waits:
+        importing = threading.Thread(target=_import_politely)
+        importing.start()
+        line = sys.stdin.readline()
+        if not line:
+            return
+        importing.join()
+        sys.argv[1:] = json.loads(line)
+    elif forks:
+        zygote.import_modules()
+    if forks:
+        zygote.serve_forks()
     runpy.run_module("vllm.entrypoints.openai.api_server", run_name="__main__")
+
+
+def _import_politely() -> None:
+    """Import with the lowest claim to a core. A thread has its own, and without privileges none can be raised again."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+    zygote.import_modules()
+
+
+if __name__ == "__main__":
+    main()

@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from serving.engine.supervisor import Engine
 from serving.gateway.admission import Ticket
-from serving.gateway.errors import unavailable
+from serving.gateway.errors import ApiError, unavailable
 from serving.gateway.exchange import engine_body, exchange
 from serving.gateway.observe import Record
 from serving.gateway.outcome import CLIENT_GONE, Observer, Outcome, Question
@@ -22,6 +22,7 @@ class Live:
     Attributes:
         engine: the engine that has the table's adapters. Table and engine are replaced together, without a pause.
         table: the applied release; the reconciler replaces it.
+        replacing: seconds until another engine will be there, while there is none because it is being replaced.
         observers: called with every question that reached a version, once it is over.
     """
 
@@ -29,6 +30,7 @@ class Live:
         self.endpoint = endpoint
         self.engine = engine
         self.table: RouteTable | None = None
+        self.replacing: float | None = None
         self.observers: list[Observer] = []
 
 
@@ -84,6 +86,9 @@ class Answer(Response):
             await ticket.place()
             live, question = self._live, self._question
             table, engine = live.table, live.engine
+            if live.replacing is not None:
+                said = "The engine is being replaced for another release."
+                raise ApiError(503, said, code="engine_replacing", retry_after=max(1, round(live.replacing)))
             if table is None:
                 raise unavailable("No release has been applied yet.", "no_release")
             if not engine.ready:

@@ -46,6 +46,8 @@ class ApiError(Exception):
     def headers(self) -> dict[str, str]:
         """The headers that belong to it."""
         headers = {"retry-after": str(self.retry_after)} if self.retry_after is not None else {}
+        if self.code == "stopping":  # the next connection may reach a replica that stays
+            headers["connection"] = "close"
         return headers | {"www-authenticate": "Bearer"} if self.status == 401 else headers
 
     def response(self) -> Response:
