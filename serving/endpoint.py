@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from typing import Any
 
 from serving.engine.process import clear_private_folders
@@ -15,6 +16,8 @@ from serving.gateway.auth import KeyRing
 from serving.metrics import Metrics
 from serving.reconcile import Reconciler
 from serving.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 class Endpoint:
@@ -29,20 +32,35 @@ class Endpoint:
         self.settings = settings
         self.metrics = Metrics(settings.endpoint)
         self.keys = KeyRing(settings.folder)
-        self.engine = Engine(settings, self.metrics)
-        self.live = Live(settings.endpoint, self.engine)
+        self.live = Live(settings.endpoint, Engine(settings, self.metrics))
+        self.metrics.engine_up.follow(lambda: self.engine.state == "ready")
         self.live.observers.append(self.metrics.count)
         self.admission = Admission(self.metrics)
         self.reconciler = Reconciler(settings, self.live, self.keys, self.metrics)
         self.stopping = False
         self._following: asyncio.Task[None] | None = None
 
+    @property
+    def engine(self) -> Engine:
+        """The engine that answers."""
+        return self.live.engine
+
     async def start(self) -> None:
         """Begin to follow the releases. Returns at once; ``readiness`` says how far it is."""
         adopt_orphans()
         self.settings.workdir.mkdir(parents=True, exist_ok=True)
         clear_private_folders(self.settings.workdir)
+        self.engine.prepare()
         self._following = asyncio.create_task(self.reconciler.follow(), name="reconciler")
+
+    async def drain(self) -> None:
+        """Take no more questions, let those under way finish, and cut off what the time is not enough for."""
+        self.stopping = True
+        try:
+            await asyncio.wait_for(self.engine.in_flight.ended(), self.settings.drain_seconds)
+        except TimeoutError:
+            logger.warning("answers still under way after %.0f s are cut off", self.settings.drain_seconds)
+        await self.stop()
 
     async def stop(self) -> None:
         """Stop following and end the engine."""
@@ -51,7 +69,8 @@ class Endpoint:
             self._following.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._following
-        await self.engine.stop()
+        await self.reconciler.stop()
+        await self.engine.stop(standby=True)
 
     def readiness(self) -> dict[str, Any]:
         """Whether a client that asks now is answered, and if not, why."""
@@ -66,6 +85,8 @@ class Endpoint:
                 "pid": self.engine.pid,
                 "starts": self.engine.starts,
                 "error": self.engine.error,
+                "start_seconds": round(self.engine.start_seconds, 1),
+                "replacing": self.reconciler.replacing,
             },
             "error": self._error(),
         }
@@ -85,13 +106,20 @@ class Endpoint:
             },
             "routes": release.routes.model_dump(mode="json") if release is not None else None,
             "error": self._error(),
-            "engine": {"pid": self.engine.pid, "starts": self.engine.starts},
+            "engine": {
+                "pid": self.engine.pid,
+                "starts": self.engine.starts,
+                "start_seconds": round(self.engine.start_seconds, 1),
+                "replacing": self.reconciler.replacing,
+            },
         }
 
     def _state(self) -> str:
         engine, table = self.engine, self.live.table
         if self.stopping:
             return "stopping"
+        if self.live.replacing is not None:
+            return "replacing the engine"
         if self.reconciler.wanted is None and table is None:
             return "no release" if self.reconciler.error is None else "no release can be read"
         if engine.state in ("restarting", "not answering"):

@@ -37,8 +37,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str] = os.environ) -> Settings:
-        """Read ``TUNELINE_ENDPOINT``, ``_FOLDER``, ``_WORKDIR``, ``_POLL_SECONDS``, ``_DRAIN_SECONDS``, ``_STANDBY`` (on,
-        off) and ``_ENGINE_COMMAND``.
+        """Read ``TUNELINE_ENDPOINT``, ``_FOLDER``, ``_WORKDIR`` and so on; ``_STANDBY`` is on or off.
 
         Raises:
             UserError: one of the first three is missing.

@@ -129,7 +129,9 @@ class EngineProcess:
         asyncio.get_running_loop().remove_reader(self._lifeline)
         self._lifeline.close()
         await self._process.wait()
-        await asyncio.to_thread(end_strays, self._folder)  # a guard that was killed itself could not end what it guarded
+        await asyncio.to_thread(
+            end_strays, self._folder
+        )  # a guard that was killed itself could not end what it guarded
         await self.session.close()
 
     async def healthy(self) -> bool:

@@ -68,7 +68,7 @@ def end_strays(folder: Path) -> None:
     while True:
         for pid in children(os.getpid()):
             with contextlib.suppress(OSError):  # it has ended, and what is dead runs nowhere
-                if os.readlink(f"/proc/{pid}/cwd").removesuffix(" (deleted)") == str(folder):
+                if str(Path(f"/proc/{pid}/cwd").readlink()).removesuffix(" (deleted)") == str(folder):
                     os.kill(pid, signal.SIGKILL)
                     killed.add(pid)
         for pid in list(killed):

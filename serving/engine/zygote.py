@@ -14,7 +14,6 @@ import importlib
 import importlib.util
 import os
 import socket
-from collections.abc import Callable
 from importlib import metadata
 from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -64,7 +63,7 @@ def serve_forks() -> None:
     listener = socket.socket(socket.AF_UNIX)
     address = connection.arbitrary_address("AF_UNIX")  # type: ignore[attr-defined]
     listener.bind(address)
-    os.chmod(address, 0o600)
+    Path(address).chmod(0o600)
     listener.listen()
     alive_read, alive_write = os.pipe()
     resource_tracker.ensure_running()
@@ -75,7 +74,7 @@ def serve_forks() -> None:
         os._exit(0)
     os.close(alive_read)
     listener.close()
-    server = forkserver._forkserver  # type: ignore[attr-defined]
+    server: Any = vars(forkserver)["_forkserver"]
     server._forkserver_address = address
     server._forkserver_alive_fd = alive_write
     server._forkserver_pid = pid
@@ -88,8 +87,8 @@ def serve_forks() -> None:
 class Process(ForkServerProcess):
     """A process that has the environment of the one that asked for it, as a spawned one would."""
 
-    def __init__(self, *args: Any, target: Callable[..., Any] | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, target=target, **kwargs)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self._environment = dict(os.environ)
 
     def run(self) -> None:

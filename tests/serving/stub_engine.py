@@ -165,6 +165,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--uds", required=True)
     parser.add_argument("--served-model-name", required=True)
+    if sys.argv[1:] == ["--wait"]:
+        (FOLDER / f"standby-{os.getpid()}").touch()
+        line = sys.stdin.readline()
+        if not line:
+            return
+        sys.argv[1:] = json.loads(line)
     options, _ = parser.parse_known_args()
     if told("refuse-start") is not None:
         sys.exit("ValueError: the stub was told not to start")

@@ -9,7 +9,7 @@ import pytest
 
 from serving.engine.command import (
     EngineSpec,
-    engine_command,
+    engine_arguments,
     engine_environment,
     engine_rank,
     engine_threads,
@@ -27,7 +27,7 @@ def spec(local: bool = True, **arguments: object) -> EngineSpec:
 
 def environment(made: EngineSpec, inherited: dict[str, str], device: str = "cpu") -> dict[str, str]:
     return engine_environment(
-        made,
+        made.local,
         "cpu" if device == "cpu" else "cuda",
         folder=Path("/f"),
         cache=Path("/c"),
@@ -64,17 +64,17 @@ def test_extra_arguments_cannot_open_the_engine_to_others(name: str) -> None:
 
 
 def test_the_cpu_engine_has_a_cache_in_bytes_and_the_gpu_engine_a_share_of_memory() -> None:
-    cpu = engine_command(spec(kv_cache_gib=0.5), "cpu", None)
+    cpu = engine_arguments(spec(kv_cache_gib=0.5), "cpu")
     assert cpu[cpu.index("--kv-cache-memory-bytes") + 1] == str(2**29)
     assert "--gpu-memory-utilization" not in cpu
-    gpu = engine_command(spec(gpu_memory_utilization=0.8), "cuda", None)
+    gpu = engine_arguments(spec(gpu_memory_utilization=0.8), "cuda")
     assert gpu[gpu.index("--gpu-memory-utilization") + 1] == "0.8"
     assert not {"--enforce-eager", "--kv-cache-memory-bytes"} & set(gpu)
 
 
 def test_a_revision_is_for_hub_models_only() -> None:
-    assert "--revision" not in engine_command(spec(), "cpu", None)
-    assert "--revision" in engine_command(spec(local=False), "cpu", None)
+    assert "--revision" not in engine_arguments(spec(), "cpu")
+    assert "--revision" in engine_arguments(spec(local=False), "cpu")
 
 
 def test_the_engine_inherits_no_credentials_of_stores_and_asks_no_hub_for_a_folder() -> None:
