@@ -1,6 +1,7 @@
 """A process that has imported vLLM and waits for its arguments, so that an engine that ended is back in seconds.
 
-Most of an engine's start on CPU is imports, which depend on nothing that a release says. A standby has done them. It has its own folder and its own key from the beginning, like any engine, and it holds memory: about 0.7 GB.
+Most of an engine's start on CPU is imports, which depend on nothing that a release says. A standby has done them. It
+has its own folder and its own key from the beginning, like any engine, and it holds memory: about 0.7 GB.
 """
 
 from __future__ import annotations
