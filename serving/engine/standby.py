@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 _SETTLE_SECONDS = 5.0  # after a start the machine has better things to do
 
+_NICE = 10  # a tenth of the claim to a core that an answer has
+
 Environment = Callable[[Path, str], dict[str, str]]
 
 
@@ -42,25 +44,26 @@ class Standby:
         self._preparing: asyncio.Task[None] | None = None
         self._starting = False
 
-    def prepare(self, environment: Environment, after: float = _SETTLE_SECONDS) -> None:
+    def prepare(self, environment: Environment, *, soon: bool = False) -> None:
         """Have one ready some time from now, if there is none.
 
         Args:
             environment: makes an engine's environment of its folder and key.
-            after: seconds to leave the machine to others first.
+            soon: it is about to be needed; otherwise the machine is left to others first, and while it imports.
         """
         if self._settings.standby and (self._preparing is None or self._preparing.done()):
-            self._preparing = asyncio.create_task(self._prepare(environment, after), name="standby")
+            self._preparing = asyncio.create_task(self._prepare(environment, soon), name="standby")
 
-    async def _prepare(self, environment: Environment, after: float) -> None:
-        await asyncio.sleep(after)
+    async def _prepare(self, environment: Environment, soon: bool) -> None:
+        if not soon:
+            await asyncio.sleep(_SETTLE_SECONDS)
         if self._waiting is not None and self._waiting.process.alive:
             return
         await self._discard()
         if not room_for_standby():
             logger.info("no standby: memory is short")
             return
-        command = [*self._program, "--wait"]
+        command = [*self._program, "--wait", "0" if soon else str(_NICE)]
         log = self._settings.workdir / "engine.log"
         self._starting = True
         try:

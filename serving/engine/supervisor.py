@@ -131,7 +131,7 @@ class Engine:
 
     def prepare(self) -> None:
         """Import vLLM while the release and its files are still being brought. Most bases are local files."""
-        self._standby.prepare(self._environment(local=True), after=0.0)
+        self._standby.prepare(self._environment(local=True), soon=True)
 
     async def _stop(self) -> None:
         self._set_state("stopped")

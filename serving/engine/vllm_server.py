@@ -10,6 +10,7 @@ https://docs.kernel.org/arch/x86/xstate.html
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -37,15 +38,20 @@ allow_amx_tiles()
 
 
 def main() -> None:
-    """Be vLLM's server. With ``--wait`` import first, and take the arguments as a line of JSON from standard input."""
-    waits = sys.argv[1:] == ["--wait"]
+    """Be vLLM's server.
+
+    With ``--wait NICE`` import first, with that claim to a core, and take the arguments as a line of JSON from standard
+    input. A thread has a claim of its own, and without privileges none can be raised again: the server must not keep it.
+    """
     forks = zygote.fits()
-    if waits:
-        importing = threading.Thread(target=_import_politely)
+    if sys.argv[1:2] == ["--wait"]:
+        importing = threading.Thread(target=_import, args=(int(sys.argv[2]),))
         importing.start()
         line = sys.stdin.readline()
         if not line:
             return
+        with contextlib.suppress(OSError):  # it is needed now; not everybody may say so
+            os.setpriority(os.PRIO_PROCESS, importing.native_id or 0, 0)
         importing.join()
         sys.argv[1:] = json.loads(line)
     elif forks:
@@ -55,9 +61,8 @@ def main() -> None:
     runpy.run_module("vllm.entrypoints.openai.api_server", run_name="__main__")
 
 
-def _import_politely() -> None:
-    """Import with the lowest claim to a core. A thread has its own, and without privileges none can be raised again."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+def _import(nice: int) -> None:
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
     zygote.import_modules()
 
 

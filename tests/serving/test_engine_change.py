@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 
 import psutil
@@ -36,13 +35,13 @@ def test_another_engine_starts_beside_the_old_one_and_nobody_is_refused(endpoint
     for thread in clients:
         thread.start()
     try:
-        endpoint.tell("slow-start")
+        endpoint.tell("late-start")
         endpoint.release({"2": "two"}, "2", engine=EngineArguments(max_num_seqs=7))
         wait_until(lambda: endpoint.engines() == 2, "the second engine")
         assert 'tuneline_engine_replacing{endpoint="tiny"} 1.0' in endpoint.get("/metrics").text
         assert endpoint.get("/readyz", None).json()["state"] == "ready"
         assert endpoint.engine_pid() == first
-        endpoint.untell("slow-start")
+        endpoint.untell("late-start")
         endpoint.applied(2)
         assert endpoint.ask().headers["x-tuneline-version"] == "2"
         wait_until(lambda: not psutil.pid_exists(first), "the old engine to be gone")
@@ -73,7 +72,7 @@ def test_an_engine_that_does_not_start_beside_the_old_one_leaves_it_serving(endp
 def test_without_room_for_a_second_one_the_change_is_announced_with_a_time(endpoint: Running) -> None:
     endpoint.release({"1": "one"}, "1")
     endpoint.start().ready()
-    endpoint.tell("slow-start")
+    endpoint.tell("late-start")
     endpoint.release({"1": "one"}, "1", engine=TOO_LARGE)
     wait_until(lambda: endpoint.get("/readyz", None).json()["state"] == "replacing the engine", "the announcement")
     response = endpoint.ask()
@@ -81,7 +80,7 @@ def test_without_room_for_a_second_one_the_change_is_announced_with_a_time(endpo
     assert int(response.headers["retry-after"]) >= 1
     assert endpoint.get("/release").json()["engine"]["replacing"] is True
     assert 'tuneline_engine_replacing{endpoint="tiny"} 1.0' in endpoint.get("/metrics").text
-    endpoint.untell("slow-start")
+    endpoint.untell("late-start")
     endpoint.applied(2)
     assert endpoint.ask().status_code == 200
     assert "no second one fits beside it" in (endpoint.workdir / "gateway.log").read_text()
@@ -127,7 +126,9 @@ def test_a_standby_takes_over_and_another_is_prepared_and_none_is_left_behind(en
     assert endpoint.ask().json()["choices"][0]["message"]["content"].startswith("one ")
     wait_until(spare, "another standby")
     tree = endpoint.tree()
-    endpoint.stop()
+    assert endpoint.process is not None
+    endpoint.process.send_signal(signal.SIGTERM)
+    assert endpoint.process.wait(30) == 0
     assert running(tree) == []
 
 
@@ -158,9 +159,10 @@ def test_a_second_signal_ends_it_at_once(endpoint: Running) -> None:
     tree = endpoint.tree()
     assert endpoint.process is not None
     with endpoint.stream() as response:
-        next(response.iter_text())
+        pieces = response.iter_text()
+        next(pieces)
         endpoint.process.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
+        wait_until(lambda: endpoint.ask().status_code == 503, "the first signal to be heard")
         endpoint.process.send_signal(signal.SIGTERM)
         assert endpoint.process.wait(10) == 0
     assert running(tree) == []
