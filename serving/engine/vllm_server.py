@@ -41,7 +41,7 @@ def main() -> None:
     """Be vLLM's server.
 
     With ``--wait NICE`` import first, with that claim to a core, and take the arguments as a line of JSON from standard
-    input. A thread has a claim of its own, and without privileges none can be raised again: the server must not keep it.
+    input. A thread has a claim of its own; without privileges none can be raised again, so the server must not keep it.
     """
     forks = zygote.fits()
     if sys.argv[1:2] == ["--wait"]:

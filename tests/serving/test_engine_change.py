@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import tempfile
 import threading
 from pathlib import Path
 
@@ -196,3 +198,24 @@ def test_a_deleted_history_and_an_unreadable_folder_change_nothing_and_it_recove
     wait_until(lambda: not error(), "the recovery")
     endpoint.release({"3": "three"}, "3")
     endpoint.applied(3)
+
+
+def test_three_replicas_on_one_folder_converge_without_talking(endpoint: Running) -> None:
+    endpoint.release({"1": "one"}, "1")
+    others = [Running(Path(tempfile.mkdtemp(prefix="tls-")), store=endpoint.store) for _ in range(2)]
+    replicas = [endpoint, *others]
+    try:
+        for replica in replicas:
+            replica.start()
+        for replica in replicas:
+            replica.ready()
+        for version in ("2", "3", "4"):
+            endpoint.release({version: f"a{version}"}, version)
+        for replica in replicas:
+            replica.applied(4)
+            assert replica.ask().headers["x-tuneline-version"] == "4"
+            assert replica.engines() == 1
+    finally:
+        for replica in others:
+            replica.stop()
+            shutil.rmtree(replica.root, ignore_errors=True)
