@@ -14,6 +14,7 @@ import importlib
 import importlib.util
 import os
 import socket
+from collections.abc import Callable
 from importlib import metadata
 from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -79,9 +80,17 @@ def serve_forks() -> None:
     server._forkserver_alive_fd = alive_write
     server._forkserver_pid = pid
 
+    from vllm.model_executor.models import registry
     from vllm.v1.engine import utils
 
     utils.get_mp_context = Forks
+    # vLLM looks at a model's class in a process of its own, which is another import of everything on the first start
+    # in a working folder; on GPU that keeps CUDA out of this process, here there is none.
+    registry._run_in_subprocess = _here
+
+
+def _here(inspect: Callable[[], Any]) -> Any:
+    return inspect()
 
 
 class Process(ForkServerProcess):

@@ -17,7 +17,6 @@ from tuneline.config.suites import HELDOUT
         (["training.r=32"], ("training", "r"), "the engine takes ranks up to 16"),
         (["serving.max_lora_rank=1024"], ("serving", "max_lora_rank"), "no kernels above rank 512"),
         (["serving.quantization=awk"], ("serving", "quantization"), "does not have"),
-        (["serving.quantization=bitsandbytes"], ("serving", "quantization"), "no longer has"),
         (["serving.max_num_batched_tokens=16"], ("serving", "max_num_batched_tokens"), "less than a token for each"),
         (
             ["serving.max_num_batched_tokens=2048", "serving.max_model_len=4096", "serving.chunked_prefill=false"],

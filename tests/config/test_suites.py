@@ -142,7 +142,7 @@ def test_weights_that_transformers_cannot_make_are_judged_by_vllm(fail: Fail, lo
     assert problem.path == ("serving", "quantization")
     assert "evaluation.engine: vllm" in problem.allowed
     assert load(overrides=["serving.quantization=fp8", "evaluation.engine=vllm"])
-    assert load(overrides=["serving.quantization=gptq"])
+    assert load(overrides=["serving.quantization=bitsandbytes"])
     assert load(overrides=["serving.quantization=awq"])
 
 

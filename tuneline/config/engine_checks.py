@@ -14,6 +14,7 @@ QUANTIZATIONS = (
     *("modelopt_mixed", "auto_gptq", "gptq", "gptq_marlin", "awq_marlin", "humming", "compressed-tensors"),
     *("experts_int8", "quark", "moe_wna16", "torchao", "inc", "mxfp4", "gpt_oss_mxfp4", "deepseek_v4_fp8", "online"),
     *("fp8_per_tensor", "fp8_per_block", "fp8_per_channel", "int8_per_channel_weight_only", "nvfp4_per_token", "mxfp8"),
+    "bitsandbytes",
 )
 
 
@@ -22,13 +23,9 @@ def quantization_is_the_engines(serving: ServingConfig) -> Iterator[Finding]:
     method = serving.quantization
     if method is None or method in QUANTIZATIONS:
         return
-    if method == "bitsandbytes":
-        what = "is bitsandbytes, which the engine (vLLM 0.32) no longer has; training with it (QLoRA) is not affected"
-        allowed = "fp8_per_channel or int8_per_channel_weight_only (made while loading), or an awq or gptq checkpoint"
-    else:
-        near = difflib.get_close_matches(method, QUANTIZATIONS, n=1, cutoff=0.3)
-        what = f"is {method}, which the engine (vLLM 0.32) does not have"
-        allowed = (f"{near[0]}? One of " if near else "one of ") + ", ".join(QUANTIZATIONS)
+    near = difflib.get_close_matches(method, QUANTIZATIONS, n=1, cutoff=0.3)
+    what = f"is {method}, which the engine (vLLM 0.32) does not have"
+    allowed = (f"{near[0]}? One of " if near else "one of ") + ", ".join(QUANTIZATIONS)
     yield Finding(("serving", "quantization"), what, allowed)
 
 
