@@ -3,7 +3,7 @@
 vLLM is two processes at least, the API server and the engine's core, and importing it costs seven seconds of a core in
 each. On CPU vLLM insists on ``spawn``, which begins with an empty interpreter. Here the first process forks a server of
 forks (``multiprocessing.forkserver``) while it has neither threads nor sockets, and the core is forked from that one.
-Measured on two cores, from command to first token: 18 s with ``spawn``, 11 s with this.
+Measured on two cores, CPU seconds of a start: 18 to 20 with ``spawn``, 11 with this (vLLM alone: 18 to 25).
 
 On GPU nothing is changed: CUDA's state does not survive a fork, and vLLM knows best when it has any.
 """
