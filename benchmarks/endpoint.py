@@ -52,12 +52,8 @@ def bench_endpoint(versions: Sequence[str]) -> Iterator[BenchEndpoint]:
     """Start an endpoint that answers with the first of ``versions``; it ends with the block."""
     with tempfile.TemporaryDirectory(prefix="tlb-") as folder:
         root = Path(folder)
-        home = paths.endpoint_folder(str(root), NAME)
-        Path(home).mkdir(parents=True)
-        key = _write_key(Path(paths.keys_file(home)))
-        adapters = {version: _random_adapter(root / "adapters" / version, version) for version in versions}
+        home, key, adapters = bench_folder(root, versions)
         store = ReleaseStore(paths.releases_folder(home))
-        store.create(_release(1, versions[0], adapters[versions[0]]))
         plan = Plan(endpoint=NAME, folder=home, workdir=root / "work")
         plan.workdir.mkdir()
         try:
@@ -65,6 +61,16 @@ def bench_endpoint(versions: Sequence[str]) -> Iterator[BenchEndpoint]:
             yield BenchEndpoint(serving.url or "", key, store, adapters)
         finally:
             process.stop(plan.workdir, grace=20)
+
+
+def bench_folder(root: Path, versions: Sequence[str]) -> tuple[str, str, dict[str, AdapterRef]]:
+    """An endpoint's folder below ``root`` whose first release is the first of ``versions``; its key and adapters."""
+    home = paths.endpoint_folder(str(root), NAME)
+    Path(home).mkdir(parents=True)
+    key = _write_key(Path(paths.keys_file(home)))
+    adapters = {version: _random_adapter(root / "adapters" / version, version) for version in versions}
+    ReleaseStore(paths.releases_folder(home)).create(_release(1, versions[0], adapters[versions[0]]))
+    return home, key, adapters
 
 
 def _write_key(file: Path) -> str:

@@ -24,14 +24,13 @@ from typing import IO
 
 from serving.engine.tree import adopt_orphans, end_all
 from serving.settings import Settings
-from serving.worker import DRAIN_SECONDS
 from tuneline.errors import TunelineError, UserError
 from tuneline.release.document import ENDPOINT_NAME
 
 _REPO = Path(__file__).parents[1]
 _TICK_SECONDS = 0.05
 _LIVE_SECONDS = 120.0  # BentoML's imports, on a machine that is busy with something else
-_END_SECONDS = DRAIN_SECONDS + 15.0
+_END_SECONDS = 15.0  # for the engine and the last bytes, once the answers are done
 _BACKOFF_SECONDS = (0.0, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -51,6 +50,19 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--poll-seconds", type=float, default=0.2, help="how often to look for a release (default %(default)s)"
+    )
+    parser.add_argument(
+        "--drain-seconds",
+        type=float,
+        default=float(os.environ.get("TUNELINE_DRAIN_SECONDS", "30")),
+        help="what answers under way get once the endpoint is told to stop (default %(default)s)",
+    )
+    parser.add_argument(
+        "--standby",
+        choices=("on", "off"),
+        default=os.environ.get("TUNELINE_STANDBY", "on"),
+        help="keep a process that has imported vLLM and takes over when the engine ends; about 0.7 GB, and only where "
+        "memory allows (default %(default)s)",
     )
     return parser.parse_args(argv)
 
@@ -186,7 +198,7 @@ class Guard:
         asked = len(self._signals)
         with contextlib.suppress(ProcessLookupError):
             worker.terminate()
-        until = time.monotonic() + _END_SECONDS
+        until = time.monotonic() + self._settings.drain_seconds + _END_SECONDS
         while worker.poll() is None and time.monotonic() < until and len(self._signals) == asked:
             time.sleep(_TICK_SECONDS)
 
@@ -227,6 +239,8 @@ def main(argv: list[str] | None = None) -> int:
             )
         if options.poll_seconds <= 0:
             raise UserError(f"--poll-seconds is {options.poll_seconds}", hint="Use a number of seconds above 0.")
+        if options.drain_seconds < 0:
+            raise UserError(f"--drain-seconds is {options.drain_seconds}", hint="Use a number of seconds, 0 for none.")
         workdir = options.workdir.absolute()
         workdir.mkdir(parents=True, exist_ok=True)
         workdir.chmod(0o700)
@@ -236,6 +250,8 @@ def main(argv: list[str] | None = None) -> int:
             folder=options.folder,
             workdir=workdir,
             poll_seconds=options.poll_seconds,
+            drain_seconds=options.drain_seconds,
+            standby=options.standby == "on",
             engine_command=tuple(json.loads(inherited)) if inherited else None,
         )
         with lock(workdir), listen(options.host, options.port) as listener:

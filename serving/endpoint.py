@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 from serving.canary.guard import CanaryGuard
@@ -25,6 +26,8 @@ from tuneline.release import GatewayArguments, Release
 
 NO_PRODUCTION = "no production version"  # a state: every other question is answered
 
+logger = logging.getLogger(__name__)
+
 
 class Endpoint:
     """The parts of an endpoint and their life.
@@ -38,9 +41,9 @@ class Endpoint:
         self.settings = settings
         self.metrics = Metrics(settings.endpoint)
         self.keys = KeyRing(settings.folder)
-        self.engine = Engine(settings, self.metrics)
+        self.metrics.engine_up.follow(lambda: self.engine.state == "ready")
         prompt_log = PromptLog(settings.workdir / "prompts.jsonl")
-        self.live = Live(settings.endpoint, self.engine, ResponseCache(self.metrics), prompt_log)
+        self.live = Live(settings.endpoint, Engine(settings, self.metrics), ResponseCache(self.metrics), prompt_log)
         self.admission = Admission(self.metrics, self._release)
         self.answered = Answered()
         self.canary = CanaryGuard(settings, self.live, self.metrics)
@@ -53,16 +56,31 @@ class Endpoint:
         self.stopping = False
         self._following: list[asyncio.Task[None]] = []
 
+    @property
+    def engine(self) -> Engine:
+        """The engine that answers."""
+        return self.live.engine
+
     async def start(self) -> None:
         """Begin to follow the releases. Returns at once; ``readiness`` says how far it is."""
         adopt_orphans()
         self.settings.workdir.mkdir(parents=True, exist_ok=True)
         clear_private_folders(self.settings.workdir)
+        self.engine.prepare()
         self.feedback.start()
         self._following = [
             asyncio.create_task(self.keys.follow(), name="keys"),
             asyncio.create_task(self.reconciler.follow(), name="reconciler"),
         ]
+
+    async def drain(self) -> None:
+        """Take no more questions, let those under way finish, and cut off what the time is not enough for."""
+        self.stopping = True
+        try:
+            await asyncio.wait_for(self.engine.in_flight.ended(), self.settings.drain_seconds)
+        except TimeoutError:
+            logger.warning("answers still under way after %.0f s are cut off", self.settings.drain_seconds)
+        await self.stop()
 
     async def stop(self) -> None:
         """Stop following and end the engine."""
@@ -72,7 +90,8 @@ class Endpoint:
         await asyncio.gather(*self._following, return_exceptions=True)
         await self.canary.stop()
         await self.shadows.stop()
-        await self.engine.stop()
+        await self.reconciler.stop()
+        await self.engine.stop(standby=True)
         await self.feedback.stop()
         await asyncio.to_thread(self.live.prompt_log.stop)
         if self.traces is not None:
@@ -97,6 +116,8 @@ class Endpoint:
                 "pid": self.engine.pid,
                 "starts": self.engine.starts,
                 "error": self.engine.error,
+                "start_seconds": round(self.engine.start_seconds, 1),
+                "replacing": self.reconciler.replacing,
             },
             "error": self._error(),
         }
@@ -115,7 +136,12 @@ class Endpoint:
             },
             "routes": release.routes.model_dump(mode="json") if release is not None else None,
             "error": self._error(),
-            "engine": {"pid": self.engine.pid, "starts": self.engine.starts},
+            "engine": {
+                "pid": self.engine.pid,
+                "starts": self.engine.starts,
+                "start_seconds": round(self.engine.start_seconds, 1),
+                "replacing": self.reconciler.replacing,
+            },
         }
 
     def _release(self) -> Release | None:
@@ -125,6 +151,8 @@ class Endpoint:
         engine, table = self.engine, self.live.table
         if self.stopping:
             return "stopping"
+        if self.live.replacing is not None:
+            return "replacing the engine"
         if self.reconciler.wanted is None and table is None:
             return "no release" if self.reconciler.error is None else "no release can be read"
         if engine.state in ("restarting", "not answering"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -139,3 +140,7 @@ class GaugeOfEndpoint:
     def set(self, value: float) -> None:
         """Set the value."""
         self._child.set(value)
+
+    def follow(self, value: Callable[[], float]) -> None:
+        """Read the value when it is asked for."""
+        self._child.set_function(value)

@@ -9,24 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from pathlib import Path
 
+from serving.base_model import resolve_base
 from serving.engine.command import EngineSpec
 from serving.engine.supervisor import Engine, EngineAway
 from serving.gateway.answer import Live
 from serving.gateway.routing import RouteTable, engine_name
 from serving.metrics import Metrics
+from serving.replace import Replacement, load_all
 from serving.settings import Settings
 from tuneline.errors import TunelineError, UserError
-from tuneline.release import AdapterRef, BaseRef, Release, ReleaseStore
-from tuneline.release.files import ADAPTER_FILES, FingerprintMismatch, fetch, fingerprint
+from tuneline.release import AdapterRef, Release, ReleaseStore
+from tuneline.release.files import ADAPTER_FILES, fetch
 
 logger = logging.getLogger(__name__)
 
-_HUB_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
-_DRAIN_SECONDS = 10.0  # what an answer under way gets before its engine is replaced
 _AWAY_SECONDS = 0.5
 _CRASHES = 2  # one may be a coincidence
 _RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 30.0)
@@ -42,8 +41,9 @@ class Reconciler:
     def __init__(self, settings: Settings, live: Live, metrics: Metrics) -> None:
         self._settings = settings
         self._live = live
-        self._engine: Engine = live.engine
         self._metrics = metrics
+        self._replacement = Replacement(settings, live, metrics)
+        metrics.release_error.follow(lambda: self.error is not None)
         self._cache = settings.workdir.absolute() / "cache"
         self._last_good = settings.workdir / "last-good-release"
         self._store: ReleaseStore | None = None
@@ -61,6 +61,21 @@ class Reconciler:
         """Why ``wanted`` is not applied, or why the folder cannot be read; None while all is well."""
         return self._release_error or self._folder_error
 
+    @property
+    def replacing(self) -> bool:
+        """Whether another engine is being started for a release while one is, or was, live."""
+        return self._replacement.now
+
+    @property
+    def _engine(self) -> Engine:
+        return self._live.engine
+
+    async def stop(self) -> None:
+        """End what is on its way out, once ``follow`` has been cancelled."""
+        for task in self._leaving:
+            task.cancel()
+        await self._replacement.stop()
+
     async def follow(self) -> None:
         """Run until cancelled. Nothing that goes wrong ends it: it is reported, and tried again."""
         while True:
@@ -75,12 +90,16 @@ class Reconciler:
 
     async def _step(self) -> None:
         sequences = await asyncio.to_thread(self._sequences)
+        applied = self._live.table.release.sequence if self._live.table is not None else None
+        newest = sequences[-1] if sequences else 0
+        if applied is not None and newest < applied:
+            self._report(f"release {applied} is live and stays, but it is gone from the folder; the newest is {newest}")
+            return
         if not sequences:
             return
         if sequences[-1] != self.wanted:
             self.wanted, self._attempts, self._retry_at = sequences[-1], 0, 0.0
             self._crashes = 0
-        applied = self._live.table.release.sequence if self._live.table is not None else None
         if self.wanted == applied:
             self._report(None)
         elif self.wanted != self._given_up and time.monotonic() >= self._retry_at:
@@ -132,59 +151,48 @@ class Reconciler:
         if spec is None or before is None or not _same_engine(before.release, release):
             spec = await asyncio.to_thread(self._spec, release)
         if spec == self._engine.spec:
-            await self._load(folders)
+            await load_all(self._engine, folders)
+            engine = self._engine
         else:
-            await self._replace_engine(spec, folders, release.sequence)
-        self._live.table = RouteTable.of(release)
+            engine = await self._another_engine(spec, folders, release, before)
+        old, table = self._engine, RouteTable.of(release)
+        self._live.table, self._live.engine = table, engine  # together: who asks sees both or neither
+        engine.hang_seconds = release.gateway.hang_seconds
         self._metrics.release_sequence.set(release.sequence)
         self._metrics.set_traffic(release.traffic())
         took = (time.monotonic() - began) * 1000
         logger.info("release %d applied after %.0f ms: %s", release.sequence, took, release.reason)
         self._last_good.write_text(f"{release.sequence}\n")
-        for name in set() if before is None else _names(before.release) - set(folders):
+        if before is None:
+            return
+        if old is not engine:
+            self._replacement.retire(old, before.release.gateway.drain_seconds)
+            return
+        for name in _names(before.release) - set(folders):
             task = asyncio.create_task(self._unload(name))
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
 
-    async def _load(self, folders: dict[str, Path]) -> None:
-        """Load what is not loaded yet; all of it or nothing."""
-        new: list[str] = []
+    async def _another_engine(
+        self, spec: EngineSpec, folders: dict[str, Path], release: Release, before: RouteTable | None
+    ) -> Engine:
+        old = list(before.release.adapters.values()) if before is not None else []
         try:
-            for name, folder in folders.items():
-                if not self._engine.loaded(name):
-                    await self._engine.load(name, folder)
-                    new.append(name)
+            old_folders = {engine_name(a): await asyncio.to_thread(self._fetch_adapter, a) for a in old}
+            return await self._replacement.engine_for(spec, folders, old_folders)
         except TunelineError:
-            for name in new:
-                await self._engine.unload(name)
-            raise
-
-    async def _replace_engine(self, spec: EngineSpec, folders: dict[str, Path], sequence: int) -> None:
-        """Start an engine, in the place of another one if there is one; bring that one back if the new one fails."""
-        before, old = self._live.table, self._engine.spec
-        self._live.table = None
-        try:
-            await asyncio.wait_for(self._engine.in_flight.ended(), _DRAIN_SECONDS)
-        except TimeoutError:
-            logger.warning("answers were still under way after %.0f s and are cut off", _DRAIN_SECONDS)
-        try:
-            await self._engine.start(spec)
-            await self._load(folders)
-        except TunelineError:
-            if before is not None and old is not None:
-                self._given_up = sequence
-                back = before.release
-                logger.exception("release %d does not run; going back to release %d", sequence, back.sequence)
-                await self._engine.start(old)
-                await self._load({engine_name(a): self._fetch_adapter(a) for a in back.adapters.values()})
-                self._live.table = before
+            if before is not None:  # each try costs a start of the engine, on a machine that answers
+                self._given_up = release.sequence
             raise
 
     async def _unload(self, name: str) -> None:
-        await self._engine.in_flight.ended({name})
+        engine = self._engine
+        await engine.in_flight.ended({name})
         table = self._live.table
+        if engine is not self._engine:
+            return  # it goes, and takes its adapters along
         if table is None or name not in _names(table.release):  # a later release may want it back
-            await self._engine.unload(name)
+            await engine.unload(name)
             logger.info("adapter %s unloaded", name)
 
     def _sequences(self) -> list[int]:
@@ -210,33 +218,6 @@ class Reconciler:
         if error is not None and error != self._release_error:
             logger.error("%s", error)
         self._release_error = error
-        self._metrics.release_error.set(error is not None)
-
-
-def resolve_base(base: BaseRef, cache: Path) -> tuple[str, bool]:
-    """Where the engine finds the base model: a local folder and True, or a hub id and False.
-
-    Raises:
-        UserError: there is no such model.
-        FingerprintMismatch: the folder is not the one the release names.
-    """
-    path = Path(base.model.removeprefix("file://"))
-    if path.is_dir():
-        if base.sha256 is not None and (found := fingerprint(path)) != base.sha256:
-            raise FingerprintMismatch(
-                f"the base model {path} has fingerprint {found}, but the release names {base.sha256}"
-            )
-        return str(path.absolute()), True
-    if "://" in base.model and not base.model.startswith("file://"):
-        if base.sha256 is None:
-            raise UserError(
-                f"the release names the base model {base.model} without its sha256",
-                hint="Write the release again with it.",
-            )
-        return str(fetch(base.model, base.sha256, cache)), True
-    if _HUB_ID.match(base.model):
-        return base.model, False
-    raise UserError(f"the base model {base.model!r} is no folder on this machine, no URI and no hub id")
 
 
 def _same_engine(one: Release, other: Release) -> bool:

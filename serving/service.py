@@ -30,11 +30,13 @@ class Gateway:
 
     def __init__(self) -> None:
         self._app: ASGIApp | None = None
+        self.endpoint: Endpoint | None = None
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
         """The life of the endpoint; BentoML enters it because the application below is mounted."""
-        app = create_app(Endpoint(Settings.from_environment()))
+        self.endpoint = Endpoint(Settings.from_environment())
+        app = create_app(self.endpoint)
         async with app.router.lifespan_context(app):
             self._app = app
             yield
@@ -57,10 +59,10 @@ class GatewayOnly:
         await (self._app if scope["type"] == "lifespan" else self._gateway)(scope, receive, send)
 
 
-_gateway = Gateway()
+gateway = Gateway()
 
 
-@bentoml.asgi_app(Starlette(lifespan=_gateway.lifespan), path="/")
+@bentoml.asgi_app(Starlette(lifespan=gateway.lifespan), path="/")
 @bentoml.service(
     name="tuneline-endpoint",
     workers=1,  # one gateway owns one engine; throughput comes from the engine
@@ -74,4 +76,4 @@ class _Service:
 
 
 TunelineEndpoint: Any = _Service  # the decorators made a service of the class, which their types do not say
-TunelineEndpoint.add_asgi_middleware(GatewayOnly, gateway=_gateway)
+TunelineEndpoint.add_asgi_middleware(GatewayOnly, gateway=gateway)

@@ -22,6 +22,8 @@ class Settings:
         folder: fsspec URI or path of the endpoint's folder (``releases/`` and ``keys.json`` are below it).
         workdir: local folder for logs, caches and ``endpoint.json``.
         poll_seconds: how often the folder is looked at.
+        drain_seconds: what answers under way get once the endpoint is told to stop.
+        standby: keep a second process that has imported vLLM already and takes over when the engine ends.
         engine_command: put in the place of ``python -m serving.engine.vllm_server``; for tests.
     """
 
@@ -29,11 +31,13 @@ class Settings:
     folder: str
     workdir: Path
     poll_seconds: float = 0.2
+    drain_seconds: float = 30.0
+    standby: bool = True
     engine_command: tuple[str, ...] | None = None
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str] = os.environ) -> Settings:
-        """Read ``TUNELINE_ENDPOINT``, ``_FOLDER``, ``_WORKDIR``, ``_POLL_SECONDS`` and ``_ENGINE_COMMAND``.
+        """Read ``TUNELINE_ENDPOINT``, ``_FOLDER``, ``_WORKDIR`` and so on; ``_STANDBY`` is on or off.
 
         Raises:
             UserError: one of the first three is missing.
@@ -50,6 +54,8 @@ class Settings:
             folder=env[_PREFIX + "FOLDER"],
             workdir=Path(env[_PREFIX + "WORKDIR"]),
             poll_seconds=float(env.get(_PREFIX + "POLL_SECONDS", "0.2")),
+            drain_seconds=float(env.get(_PREFIX + "DRAIN_SECONDS", "30")),
+            standby=env.get(_PREFIX + "STANDBY", "on") != "off",
             engine_command=tuple(json.loads(command)) if command else None,
         )
 
@@ -60,6 +66,8 @@ class Settings:
             _PREFIX + "FOLDER": self.folder,
             _PREFIX + "WORKDIR": str(self.workdir),
             _PREFIX + "POLL_SECONDS": str(self.poll_seconds),
+            _PREFIX + "DRAIN_SECONDS": str(self.drain_seconds),
+            _PREFIX + "STANDBY": "on" if self.standby else "off",
         }
         if self.engine_command is not None:
             env[_PREFIX + "ENGINE_COMMAND"] = json.dumps(self.engine_command)

@@ -7,15 +7,21 @@ does that part, and this the rest.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
 import sys
 import threading
+from types import FrameType
+from typing import TYPE_CHECKING
 
 from serving.logs import write_json_lines
 
-DRAIN_SECONDS = 10  # what answers under way get once the endpoint is told to stop
+if TYPE_CHECKING:
+    from serving.endpoint import Endpoint
+
+_FLUSH_SECONDS = 5  # for the last bytes of answers that are done
 
 
 def end_with(lifeline: int) -> None:
@@ -38,7 +44,26 @@ def main(listener: int, lifeline: int) -> None:
     import uvicorn
 
     from serving.patience import PatientProtocol
-    from serving.service import TunelineEndpoint
+    from serving.service import TunelineEndpoint, gateway
+
+    class Server(uvicorn.Server):
+        """Goes on answering while it drains: whoever asks then is told so, and not left waiting on a closed door."""
+
+        draining: asyncio.Task[None] | None = None
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            del frame
+            self._captured_signals.append(sig)
+            if self.draining is not None or gateway.endpoint is None:
+                self.should_exit = True
+            else:
+                self.draining = asyncio.get_running_loop().create_task(self._drain(gateway.endpoint))
+
+        async def _drain(self, endpoint: Endpoint) -> None:
+            try:
+                await endpoint.drain()
+            finally:
+                self.should_exit = True
 
     app = TunelineEndpoint.to_asgi()
     write_json_lines()
@@ -49,9 +74,9 @@ def main(listener: int, lifeline: int) -> None:
         access_log=False,
         server_header=False,
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
+        timeout_graceful_shutdown=_FLUSH_SECONDS,
     )
-    uvicorn.Server(config).run(sockets=[socket.socket(fileno=listener)])
+    Server(config).run(sockets=[socket.socket(fileno=listener)])
 
 
 if __name__ == "__main__":

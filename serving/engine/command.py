@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from serving.engine import zygote
 from tuneline.errors import UserError
 from tuneline.release import BaseRef, EngineArguments
 
@@ -32,6 +33,8 @@ _OURS = frozenset(
         *("host", "port", "uds", "api_key", "root_path", "middleware", "grpc", "grpc_port", "enable_scale_out"),
         *("enable_lora", "lora_modules", "max_lora_rank", "max_loras", "max_num_seqs", "max_model_len", "dtype"),
         *("quantization", "gpu_memory_utilization", "enforce_eager", "allowed_local_media_path"),
+        *("enable_prefix_caching", "enable_chunked_prefill", "max_num_batched_tokens", "kv_cache_dtype"),
+        *("speculative_config", "enable_auto_tool_choice", "tool_call_parser", "kv_cache_memory_bytes"),
     )
 )
 
@@ -120,6 +123,15 @@ def engine_flags(spec: EngineSpec, device: Device) -> list[str]:
     ]
     if arguments.quantization is not None:
         flags += ["--quantization", arguments.quantization]
+    flags.append("--enable-prefix-caching" if arguments.prefix_caching else "--no-enable-prefix-caching")
+    if arguments.chunked_prefill is not None:
+        flags.append("--enable-chunked-prefill" if arguments.chunked_prefill else "--no-enable-chunked-prefill")
+    if arguments.max_num_batched_tokens is not None:
+        flags += ["--max-num-batched-tokens", str(arguments.max_num_batched_tokens)]
+    if arguments.kv_cache_dtype != "auto":
+        flags += ["--kv-cache-dtype", arguments.kv_cache_dtype]
+    if arguments.speculative is not None:
+        flags += ["--speculative-config", json.dumps(arguments.speculative)]
     if arguments.max_model_len is not None:
         flags += ["--max-model-len", str(arguments.max_model_len)]
     if spec.base.revision is not None and not spec.local:
@@ -138,18 +150,30 @@ def engine_flags(spec: EngineSpec, device: Device) -> list[str]:
     return flags + extra_flags(arguments.extra)
 
 
-def engine_command(spec: EngineSpec, device: Device, prefix: tuple[str, ...] | None) -> list[str]:
-    """The server's command line. The socket is relative: the engine runs in the folder that holds it."""
+def engine_program(prefix: tuple[str, ...] | None) -> tuple[str, ...]:
+    """The server without its arguments."""
+    return prefix or (sys.executable, "-m", "serving.engine.vllm_server")
+
+
+def engine_arguments(spec: EngineSpec, device: Device) -> list[str]:
+    """The server's arguments. The socket is relative: the engine runs in the folder that holds it."""
     return [
-        *(prefix or (sys.executable, "-m", "serving.engine.vllm_server")),
         *("--uds", SOCKET),
         *("--served-model-name", BASE_MODEL),
         # the gateway alone decides which template a version gets, and sends it along
         "--trust-request-chat-template",
         "--disable-uvicorn-access-log",
         "--disable-fastapi-docs",
+        *_tool_flags(spec.arguments),
         *engine_flags(spec, device),
     ]
+
+
+def _tool_flags(arguments: EngineArguments) -> list[str]:
+    """What the server needs beyond the engine to find function calls in an answer."""
+    if arguments.tool_call_parser is None:
+        return []
+    return ["--enable-auto-tool-choice", "--tool-call-parser", arguments.tool_call_parser]
 
 
 def engine_threads(cpus: Path = Path("/sys/devices/system/cpu"), quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
@@ -170,7 +194,7 @@ def engine_threads(cpus: Path = Path("/sys/devices/system/cpu"), quota: Path = P
 
 
 def engine_environment(
-    spec: EngineSpec,
+    local: bool,
     device: Device,
     *,
     folder: Path,
@@ -178,7 +202,11 @@ def engine_environment(
     api_key: str,
     inherited: Mapping[str, str] = os.environ,
 ) -> dict[str, str]:
-    """The environment: caches below ``cache``, sockets in ``folder``, no telemetry, no storage credentials."""
+    """The environment: caches below ``cache``, sockets in ``folder``, no telemetry, no storage credentials.
+
+    Args:
+        local: the base model is a folder. All else is the same for every engine, so that a standby fits any of them.
+    """
     env = {name: value for name, value in inherited.items() if not name.startswith(_SECRETS)}
     # vLLM imports some ten thousand modules in each of its processes: 18 s from source, 6 s from bytecode.
     env.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -198,9 +226,11 @@ def engine_environment(
         # Longer than the gateway keeps idle connections, so that it never sends into one that is just being closed.
         "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "600",
     }
-    if spec.local:
+    if local:
         env |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(cache / "huggingface")}
     if device == "cpu":
         env["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # lets the one-process executor stand
         env.setdefault("OMP_NUM_THREADS", str(engine_threads()))
+        if preloads := ":".join(filter(None, (env.get("LD_PRELOAD"), zygote.preloads()))):
+            env["LD_PRELOAD"] = preloads  # ld.so reads it at the start, so the gateway must not wait for vLLM to set it
     return env

@@ -97,7 +97,9 @@ def main(argv: list[str]) -> int:
             model=job.base.model, local=Path(job.base.model).is_absolute(), base=job.base, arguments=job.arguments
         )
         folder = Path(tempfile.gettempdir())
-        environment = engine_environment(spec, device, folder=folder, cache=job.cache, api_key="", inherited=os.environ)
+        environment = engine_environment(
+            spec.local, device, folder=folder, cache=job.cache, api_key="", inherited=os.environ
+        )
         environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         os.environ.clear()
         os.environ.update(environment)

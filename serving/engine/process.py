@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import secrets
 import shutil
 import socket
@@ -17,7 +18,7 @@ from typing import Any
 import aiohttp
 
 from serving.engine.command import BASE_MODEL, SOCKET
-from serving.engine.tree import end_all
+from serving.engine.tree import end_strays
 from tuneline.errors import TunelineError
 
 # The longest path that fits into sockaddr_un, less the names vLLM appends (ipc sockets are named by a UUID).
@@ -41,6 +42,7 @@ class EngineProcess:
     ) -> None:
         self._process = process
         self._lifeline = lifeline
+        self._folder = folder
         self._log = log
         self._log_start = log.stat().st_size if log.exists() else 0
         self._gone = False
@@ -57,9 +59,16 @@ class EngineProcess:
 
     @classmethod
     async def start(
-        cls, command: Sequence[str], env: Mapping[str, str], folder: Path, api_key: str, log: Path
+        cls,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        folder: Path,
+        api_key: str,
+        log: Path,
+        *,
+        waits: bool = False,
     ) -> EngineProcess:
-        """Start ``command`` in ``folder``; output is appended to ``log``.
+        """Start ``command`` in ``folder``; output is appended to ``log``. One that ``waits`` is told what to be later.
 
         Raises:
             EngineError: the command cannot be run.
@@ -71,7 +80,7 @@ class EngineProcess:
                 *(sys.executable, "-I", str(tree), str(theirs.fileno()), str(folder), *command),
                 cwd=folder,
                 env=dict(env),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if waits else subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 pass_fds=[theirs.fileno()],
@@ -96,6 +105,20 @@ class EngineProcess:
         self._gone = True
         asyncio.get_running_loop().remove_reader(self._lifeline)
 
+    async def tell(self, arguments: Sequence[str]) -> None:
+        """Tell a process that waits with which arguments to become an engine.
+
+        Raises:
+            EngineError: it has ended.
+        """
+        assert self._process.stdin is not None, "it does not wait"
+        self._log_start = self._log.stat().st_size
+        try:
+            self._process.stdin.write(json.dumps(list(arguments)).encode() + b"\n")
+            await self._process.stdin.drain()
+        except OSError as error:
+            raise EngineError(f"the standby has ended: {self.log_tail()}") from error
+
     async def ended(self) -> int:
         """Wait until the process tree is gone; its exit status."""
         return await self._process.wait()
@@ -106,7 +129,9 @@ class EngineProcess:
         asyncio.get_running_loop().remove_reader(self._lifeline)
         self._lifeline.close()
         await self._process.wait()
-        await asyncio.to_thread(end_all)  # a guard that was killed itself could not end what it guarded
+        await asyncio.to_thread(
+            end_strays, self._folder
+        )  # a guard that was killed itself could not end what it guarded
         await self.session.close()
 
     async def healthy(self) -> bool:

@@ -10,9 +10,17 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, Literal
 
-from serving.engine.command import Device, EngineSpec, engine_command, engine_environment, installed_device
+from serving.engine.command import (
+    Device,
+    EngineSpec,
+    engine_arguments,
+    engine_environment,
+    engine_program,
+    installed_device,
+)
 from serving.engine.in_flight import InFlight
 from serving.engine.process import EngineError, EngineProcess, caches, new_api_key, private_folder
+from serving.engine.standby import Environment, Standby
 from serving.metrics import Metrics
 from serving.settings import Settings
 
@@ -25,7 +33,6 @@ _POLL_SECONDS = 0.05
 _PROBE_SECONDS = 5.0  # an engine that has answered nobody for this long is asked for one token
 _PAUSE_SECONDS = 0.5  # between one proof and the next
 _SLOW_SECONDS = 15.0  # without an answer for this long it is not ready
-_HUNG_SECONDS = 120.0  # and for this long it is killed
 _BACKOFF_SECONDS = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 
@@ -38,28 +45,45 @@ class Engine:
 
     Attributes:
         state: what it is doing; requests are let through while it is ``ready``.
-        starts: processes started so far.
+        starts: processes started so far, by the engines before it too.
+        start_seconds: what the last start took; before the first, about what plain vLLM takes on two cores.
+        hang_seconds: an engine that was asked and has sent nothing for this long is ended and started again.
         process: the current one.
         last_answer: when the engine last sent anything (``time.monotonic``); the proxy keeps it up to date.
         error: why it is not running.
         in_flight: the questions it is answering.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, before: Engine | None = None) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._device: Device | None = None
+        self._device: Device | None = before._device if before is not None else None
+        self._standby: Standby = (
+            before._standby if before is not None else Standby(settings, engine_program(settings.engine_command))
+        )
         self._adapters: dict[str, Path] = {}
         self._watch: asyncio.Task[None] | None = None
         self._suspected = asyncio.Event()
         self.spec: EngineSpec | None = None
         self.process: EngineProcess | None = None
         self.in_flight = InFlight()
-        self.starts = 0
+        self.starts: int = before.starts if before is not None else 0
+        self.start_seconds: float = before.start_seconds if before is not None else 30.0
+        self.hang_seconds = 60.0
         self.last_answer = 0.0
         self.error: str | None = None
         self.state: State = "stopped"
-        self._set_state("stopped")
+
+    @property
+    def device(self) -> Device:
+        """What it runs on.
+
+        Raises:
+            UserError: vLLM is not installed.
+        """
+        if self._device is None:
+            self._device = "cpu" if self._settings.engine_command else installed_device()
+        return self._device
 
     @property
     def ready(self) -> bool:
@@ -89,18 +113,28 @@ class Engine:
             EngineError: the first start failed, with the end of its log. It is not tried again.
             UserError: vLLM is missing or the arguments are wrong.
         """
-        await self.stop()
+        await self._stop()
         self.spec = spec
         self._set_state("starting")
         try:
             await self._run(spec)
         except BaseException:
-            await self.stop()
+            await self._stop()
             raise
         self._watch = asyncio.create_task(self._keep_running(spec), name="engine supervisor")
 
-    async def stop(self) -> None:
-        """End the engine and forget its adapters."""
+    async def stop(self, *, standby: bool = False) -> None:
+        """End the engine and forget its adapters; its standby too when nothing comes after it."""
+        if standby:
+            await self._standby.end()
+        await self._stop()
+
+    def prepare(self) -> None:
+        """Import vLLM while the release and its files are still being brought. Most bases are local files."""
+        self._standby.prepare(self._environment(local=True), soon=True)
+
+    async def _stop(self) -> None:
+        self._set_state("stopped")
         if self._watch is not None:
             self._watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -109,7 +143,6 @@ class Engine:
         await self._end()
         self._adapters = {}
         self.spec = None
-        self._set_state("stopped")
 
     async def load(self, name: str, folder: Path) -> None:
         """Load an adapter and prove it with one token. It is loaded again whenever the engine is started again.
@@ -148,18 +181,18 @@ class Engine:
 
     async def _run(self, spec: EngineSpec) -> None:
         """One start: process, server, proof, adapters."""
-        if self._device is None:
-            self._device = "cpu" if self._settings.engine_command else installed_device()
         began = time.monotonic()
-        folder = private_folder(self._settings.workdir)
-        api_key = new_api_key()
-        cache = caches(self._settings.workdir)
-        command = engine_command(spec, self._device, self._settings.engine_command)
-        env = engine_environment(spec, self._device, folder=folder, cache=cache, api_key=api_key)
+        arguments = engine_arguments(spec, self.device)
+        environment = self._environment(spec.local)
         self.starts += 1
         self._metrics.engine_starts.labels(self._settings.endpoint).inc()
-        log = self._settings.workdir / "engine.log"
-        self.process = process = await EngineProcess.start(command, env, folder, api_key, log)
+        process = await self._standby.take(environment, arguments)
+        if process is None:
+            folder, api_key = private_folder(self._settings.workdir), new_api_key()
+            command = [*engine_program(self._settings.engine_command), *arguments]
+            log = self._settings.workdir / "engine.log"
+            process = await EngineProcess.start(command, environment(folder, api_key), folder, api_key, log)
+        self.process = process
         await self._or_its_end(process, self._until_healthy(process))
         await self._or_its_end(process, process.generate_one_token())
         for name, path in list(self._adapters.items()):
@@ -167,7 +200,17 @@ class Engine:
             await process.generate_one_token(name)
         self.last_answer = time.monotonic()
         self._set_state("ready")
-        logger.info("engine %s ready after %.1f s (start %d)", process.pid, time.monotonic() - began, self.starts)
+        self.start_seconds = self.last_answer - began
+        self._metrics.engine_start_seconds.set(self.start_seconds)
+        logger.info("engine %s ready after %.1f s (start %d)", process.pid, self.start_seconds, self.starts)
+        self._standby.prepare(environment)
+
+    def _environment(self, local: bool) -> Environment:
+        def of(folder: Path, api_key: str) -> dict[str, str]:
+            cache = caches(self._settings.workdir)
+            return engine_environment(local, self.device, folder=folder, cache=cache, api_key=api_key)
+
+        return of
 
     async def _until_healthy(self, process: EngineProcess) -> None:
         while not await process.healthy():
@@ -219,7 +262,9 @@ class Engine:
         try:
             while True:
                 waiting: set[asyncio.Future[Any]] = {ended, suspected} if probe is None else {ended, suspected, probe}
-                await asyncio.wait(waiting, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(
+                    waiting, timeout=min(1.0, self.hang_seconds / 4), return_when=asyncio.FIRST_COMPLETED
+                )
                 now = time.monotonic()
                 if suspected.done():
                     self._suspected.clear()
@@ -237,10 +282,13 @@ class Engine:
                         if now - failed > _PROBE_SECONDS:
                             return f"the engine no longer generates: {broken}"
                 silent = now - self.last_answer
-                if probe is not None and silent > _HUNG_SECONDS and now - asked > _HUNG_SECONDS:
+                if probe is not None and min(silent, now - asked) > self.hang_seconds:
+                    self._metrics.engine_hangs.labels(self._settings.endpoint).inc()
                     return f"the engine has answered nothing for {silent:.0f} s"
-                self._set_state("not answering" if failed or silent > _PROBE_SECONDS + _SLOW_SECONDS else "ready")
-                if probe is None and (failed or silent > _PROBE_SECONDS) and now - asked > _PAUSE_SECONDS:
+                quiet = min(_PROBE_SECONDS, self.hang_seconds / 2)
+                slow = min(_PROBE_SECONDS + _SLOW_SECONDS, self.hang_seconds)
+                self._set_state("not answering" if failed or silent > slow else "ready")
+                if probe is None and (failed or silent > quiet) and now - asked > _PAUSE_SECONDS:
                     probe, asked = asyncio.ensure_future(process.generate_one_token()), now
         finally:
             for task in (ended, suspected, probe):
@@ -254,4 +302,3 @@ class Engine:
 
     def _set_state(self, state: State) -> None:
         self.state = state
-        self._metrics.engine_up.set(state == "ready")

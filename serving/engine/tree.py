@@ -62,6 +62,26 @@ def end_all() -> None:
         time.sleep(0.01)
 
 
+def end_strays(folder: Path) -> None:
+    """Kill those of our descendants that run in ``folder``, which is one engine's alone, until there are none."""
+    killed: set[int] = set()
+    while True:
+        for pid in children(os.getpid()):
+            with contextlib.suppress(OSError):  # it has ended, and what is dead runs nowhere
+                if str(Path(f"/proc/{pid}/cwd").readlink()).removesuffix(" (deleted)") == str(folder):
+                    os.kill(pid, signal.SIGKILL)
+                    killed.add(pid)
+        for pid in list(killed):
+            try:
+                if os.waitpid(pid, os.WNOHANG)[0]:
+                    killed.discard(pid)
+            except ChildProcessError:
+                killed.discard(pid)
+        if not killed:
+            return
+        time.sleep(0.01)
+
+
 def _gone(engine: subprocess.Popen[bytes], seconds: float) -> bool:
     with contextlib.suppress(subprocess.TimeoutExpired):
         engine.wait(seconds)
@@ -86,7 +106,7 @@ def run(lifeline: int, folder: str, command: list[str]) -> int:
         signal.signal(number, on_terminate)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     try:
-        engine = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        engine = subprocess.Popen(command)  # standard input is ours: a standby gets its arguments there
         with contextlib.suppress(BrokenPipeError):
             os.write(lifeline, f"{engine.pid}\n".encode())
         while engine.poll() is None and not told_to_end:

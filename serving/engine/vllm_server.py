@@ -10,10 +10,16 @@ https://docs.kernel.org/arch/x86/xstate.html
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import json
+import os
 import platform
 import runpy
 import sys
+import threading
+
+from serving.engine import zygote
 
 _SYS_ARCH_PRCTL = 158
 _ARCH_REQ_XCOMP_PERM = 0x1023
@@ -30,5 +36,35 @@ def allow_amx_tiles() -> bool:
 
 allow_amx_tiles()
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Be vLLM's server.
+
+    With ``--wait NICE`` import first, with that claim to a core, and take the arguments as a line of JSON from standard
+    input. A thread has a claim of its own; without privileges none can be raised again, so the server must not keep it.
+    """
+    forks = zygote.fits()
+    if sys.argv[1:2] == ["--wait"]:
+        importing = threading.Thread(target=_import, args=(int(sys.argv[2]),))
+        importing.start()
+        line = sys.stdin.readline()
+        if not line:
+            return
+        with contextlib.suppress(OSError):  # it is needed now; not everybody may say so
+            os.setpriority(os.PRIO_PROCESS, importing.native_id or 0, 0)
+        importing.join()
+        sys.argv[1:] = json.loads(line)
+    elif forks:
+        zygote.import_modules()
+    if forks:
+        zygote.serve_forks()
     runpy.run_module("vllm.entrypoints.openai.api_server", run_name="__main__")
+
+
+def _import(nice: int) -> None:
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
+    zygote.import_modules()
+
+
+if __name__ == "__main__":
+    main()

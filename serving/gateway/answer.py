@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from serving.engine.supervisor import Engine
 from serving.gateway.admission import Ticket
 from serving.gateway.cache import ResponseCache
-from serving.gateway.errors import unavailable
+from serving.gateway.errors import ApiError, unavailable
 from serving.gateway.exchange import JSON, STREAM, engine_body, exchange
 from serving.gateway.observe import Record
 from serving.gateway.outcome import CLIENT_GONE, Observer, Outcome, Question
@@ -25,6 +25,7 @@ class Live:
 
     Attributes:
         engine: the engine that has the table's adapters. Table and engine are replaced together, without a pause.
+        replacing: seconds until another engine will be there, while there is none because it is being replaced.
         cache: answers that were given before.
         prompt_log: where a share of the conversations is written.
         observers: called with every question that reached a version, once it is over.
@@ -34,6 +35,7 @@ class Live:
     def __init__(self, endpoint: str, engine: Engine, cache: ResponseCache, prompt_log: PromptLog) -> None:
         self.endpoint = endpoint
         self.engine = engine
+        self.replacing: float | None = None
         self.cache = cache
         self.prompt_log = prompt_log
         self.observers: list[Observer] = [prompt_log.add]
@@ -116,6 +118,9 @@ class Answer(Response):
             await ticket.place()
             live, question = self._live, self._question
             table, engine = live.table, live.engine
+            if live.replacing is not None:
+                said = "The engine is being replaced for another release."
+                raise ApiError(503, said, code="engine_replacing", retry_after=max(1, round(live.replacing)))
             if table is None:
                 raise unavailable("No release has been applied yet.", "no_release")
             if not engine.ready:

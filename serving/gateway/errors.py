@@ -54,6 +54,8 @@ class ApiError(Exception):
         headers = dict(self._headers)
         if self.retry_after is not None:
             headers["retry-after"] = str(self.retry_after)
+        if self.code == "stopping":  # the next connection may reach a replica that stays
+            headers["connection"] = "close"
         return headers | {"www-authenticate": "Bearer"} if self.status == 401 else headers
 
     def response(self) -> Response:

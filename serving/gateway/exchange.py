@@ -101,9 +101,12 @@ async def exchange(
         logger.warning("request %s: the engine broke off: %r", question.request_id, error)
         outcome.status = 503
         engine.suspect()
-        broke_off = unavailable(
-            "The engine ended while it was answering; it is being started again.", "engine_unavailable"
-        )
+        if engine.state == "stopped":
+            broke_off = unavailable("The engine was ended before this answer was complete.", "stopping")
+        else:
+            broke_off = unavailable(
+                "The engine ended while it was answering; it is being started again.", "engine_unavailable"
+            )
         if not begun:
             raise broke_off from error
         if not stream:

@@ -16,6 +16,14 @@ from tuneline.config.suites import HELDOUT
     [
         (["training.r=32"], ("training", "r"), "the engine takes ranks up to 16"),
         (["serving.max_lora_rank=1024"], ("serving", "max_lora_rank"), "no kernels above rank 512"),
+        (["serving.quantization=awk"], ("serving", "quantization"), "does not have"),
+        (["serving.max_num_batched_tokens=16"], ("serving", "max_num_batched_tokens"), "less than a token for each"),
+        (
+            ["serving.max_num_batched_tokens=2048", "serving.max_model_len=4096", "serving.chunked_prefill=false"],
+            ("serving", "max_num_batched_tokens"),
+            "chunked_prefill is off",
+        ),
+        (["serving.speculative={method: ngram}"], ("serving", "speculative"), "num_speculative_tokens"),
         (["training.use_dora=true"], ("training", "use_dora"), "cannot serve DoRA"),
         (["training.modules_to_save=[lm_head]"], ("training", "modules_to_save"), "trained in full"),
         (["training.target_modules=[q_proj, lm_head]"], ("training", "target_modules", 1), "linear layers"),

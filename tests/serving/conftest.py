@@ -125,6 +125,7 @@ class Running:
         stub = {
             "TUNELINE_ENGINE_COMMAND": json.dumps([str(paths.serving_python()), str(STUB)]),
             "STUB_FOLDER": str(self.stub),
+            "TUNELINE_STANDBY": "off",
         }
         self.process = subprocess.Popen(
             command,

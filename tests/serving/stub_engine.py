@@ -4,6 +4,7 @@ It is started with vLLM's own arguments and writes them, its environment's names
 ``$STUB_FOLDER/engine-<n>.jsonl``. What it does can be changed while it runs, by files in that folder:
 
     refuse-start      exit with an error at once
+    late-start        a new one does not answer until the file is gone; those that run are not touched
     slow-start        not healthy until the file is gone
     hang              take requests and never answer
     refuse-<adapter>  refuse to load that adapter, by the last part of its path
@@ -166,6 +167,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--uds", required=True)
     parser.add_argument("--served-model-name", required=True)
+    if sys.argv[1:2] == ["--wait"]:
+        (FOLDER / f"standby-{os.getpid()}").touch()
+        line = sys.stdin.readline()
+        if not line:
+            return
+        sys.argv[1:] = json.loads(line)
     options, _ = parser.parse_known_args()
     if told("refuse-start") is not None:
         sys.exit("ValueError: the stub was told not to start")
@@ -174,6 +181,8 @@ def main() -> None:
     Handler.model = options.served_model_name
     Handler.api_key = os.environ["VLLM_API_KEY"]
     Handler.record.write_text(json.dumps({"arguments": sys.argv[1:], "environment": sorted(os.environ)}) + "\n")
+    while told("late-start") is not None:
+        time.sleep(0.02)
     # vLLM has children too; this one lives on when the stub alone is killed
     if told("child") is not None and (pid := os.fork()) == 0:
         time.sleep(600)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from serving.engine.command import (
     EngineSpec,
-    engine_command,
+    engine_arguments,
     engine_environment,
     engine_rank,
     engine_threads,
     extra_flags,
 )
 from serving.engine.vllm_server import allow_amx_tiles
+from tuneline import paths
 from tuneline.errors import UserError
 from tuneline.release import BaseRef, EngineArguments
 
@@ -27,7 +30,7 @@ def spec(local: bool = True, **arguments: object) -> EngineSpec:
 
 def environment(made: EngineSpec, inherited: dict[str, str], device: str = "cpu") -> dict[str, str]:
     return engine_environment(
-        made,
+        made.local,
         "cpu" if device == "cpu" else "cuda",
         folder=Path("/f"),
         cache=Path("/c"),
@@ -44,7 +47,7 @@ def test_a_rank_without_a_kernel_is_served_by_the_next_one() -> None:
 
 def test_extra_arguments_become_flags() -> None:
     extra = {
-        "enable_prefix_caching": False,
+        "enable_log_requests": False,
         "async_scheduling": True,
         "seed": 3,
         "skip": None,
@@ -52,7 +55,7 @@ def test_extra_arguments_become_flags() -> None:
         "c": {"x": 1},
     }
     assert extra_flags(extra) == [
-        *("--no-enable-prefix-caching", "--async-scheduling", "--seed", "3"),
+        *("--no-enable-log-requests", "--async-scheduling", "--seed", "3"),
         *("--a-list", "1", "2", "--c", '{"x": 1}'),
     ]
 
@@ -64,17 +67,49 @@ def test_extra_arguments_cannot_open_the_engine_to_others(name: str) -> None:
 
 
 def test_the_cpu_engine_has_a_cache_in_bytes_and_the_gpu_engine_a_share_of_memory() -> None:
-    cpu = engine_command(spec(kv_cache_gib=0.5), "cpu", None)
+    cpu = engine_arguments(spec(kv_cache_gib=0.5), "cpu")
     assert cpu[cpu.index("--kv-cache-memory-bytes") + 1] == str(2**29)
     assert "--gpu-memory-utilization" not in cpu
-    gpu = engine_command(spec(gpu_memory_utilization=0.8), "cuda", None)
+    gpu = engine_arguments(spec(gpu_memory_utilization=0.8), "cuda")
     assert gpu[gpu.index("--gpu-memory-utilization") + 1] == "0.8"
     assert not {"--enforce-eager", "--kv-cache-memory-bytes"} & set(gpu)
 
 
+def test_what_a_release_says_of_the_engine_reaches_vllms_own_parser() -> None:
+    made = spec(
+        prefix_caching=False,
+        chunked_prefill=True,
+        max_num_batched_tokens=1024,
+        kv_cache_dtype="fp8",
+        speculative={"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_max": 4},
+        tool_call_parser="hermes",
+    )
+    program = (
+        "import json, sys\n"
+        "from vllm.entrypoints.launchers.cli_args import make_arg_parser\n"
+        "from vllm.utils.argparse_utils import FlexibleArgumentParser\n"
+        "parsed = vars(make_arg_parser(FlexibleArgumentParser()).parse_args(sys.argv[1:]))\n"
+        "names = ['enable_prefix_caching', 'enable_chunked_prefill', 'max_num_batched_tokens', 'kv_cache_dtype',"
+        " 'speculative_config', 'enable_auto_tool_choice', 'tool_call_parser', 'max_num_seqs']\n"
+        "print(json.dumps({name: parsed[name] for name in names}))\n"
+    )
+    command = [str(paths.serving_python()), "-c", program, *engine_arguments(made, "cpu")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+    assert json.loads(said.splitlines()[-1]) == {
+        "enable_prefix_caching": False,
+        "enable_chunked_prefill": True,
+        "max_num_batched_tokens": 1024,
+        "kv_cache_dtype": "fp8",
+        "speculative_config": {"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_max": 4},
+        "enable_auto_tool_choice": True,
+        "tool_call_parser": "hermes",
+        "max_num_seqs": 64,
+    }
+
+
 def test_a_revision_is_for_hub_models_only() -> None:
-    assert "--revision" not in engine_command(spec(), "cpu", None)
-    assert "--revision" in engine_command(spec(local=False), "cpu", None)
+    assert "--revision" not in engine_arguments(spec(), "cpu")
+    assert "--revision" in engine_arguments(spec(local=False), "cpu")
 
 
 def test_the_engine_inherits_no_credentials_of_stores_and_asks_no_hub_for_a_folder() -> None:

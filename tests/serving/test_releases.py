@@ -141,7 +141,7 @@ def test_other_engine_arguments_start_another_engine(endpoint: Running) -> None:
     endpoint.release({"1": "one"}, "1", engine=EngineArguments(max_num_seqs=7))
     endpoint.applied(2)
     endpoint.ready()
-    assert endpoint.engines() == 2
+    wait_until(lambda: endpoint.get("/readyz", None).json()["engine"]["starts"] == 2, "the second engine")
     arguments = endpoint.engine_saw(2)[0]["arguments"]
     assert arguments[arguments.index("--max-num-seqs") + 1] == "7"
     assert endpoint.ask().status_code == 200
@@ -151,7 +151,7 @@ def test_an_engine_that_does_not_start_is_replaced_by_the_one_before(endpoint: R
     endpoint.release({"1": "one"}, "1")
     endpoint.start().ready()
     endpoint.tell("refuse-two")
-    endpoint.release({"2": "two"}, "2", engine=EngineArguments(max_num_seqs=7))
+    endpoint.release({"2": "two"}, "2", engine=EngineArguments(kv_cache_gib=1e6))
     wait_until(lambda: endpoint.engines() == 3 and endpoint.get("/readyz", None).status_code == 200, "the old engine")
     assert endpoint.ask().headers["x-tuneline-version"] == "1"
     assert "release 2 could not be applied" in endpoint.get("/readyz", None).json()["error"]

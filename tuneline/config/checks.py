@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tuneline.config.data import DataConfig
+from tuneline.config.engine_checks import ENGINE_CHECKS
 from tuneline.config.evaluation import EvaluationConfig
 from tuneline.config.gate import GateConfig
 from tuneline.config.model import ModelConfig
@@ -174,5 +175,6 @@ CHECKS: tuple[Callable[..., Iterator[Finding]], ...] = (
     resamples_reach_confidence,
     who_answers_is_there,
     what_is_served_answers,
+    *ENGINE_CHECKS,
     *SUITE_CHECKS,
 )

@@ -41,7 +41,7 @@ class EngineArguments(_Document):
 
     Attributes:
         dtype: weights and activations of the base model.
-        quantization: a vLLM quantization method, e.g. ``bitsandbytes``; None serves in ``dtype``.
+        quantization: a vLLM quantization method, e.g. ``fp8_per_channel``; None serves in ``dtype``.
         max_model_len: longest prompt plus answer, tokens; None takes the model's own.
         max_lora_rank: adapters above it cannot be loaded.
         max_loras: adapters that may be in one batch.
