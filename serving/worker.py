@@ -36,10 +36,13 @@ def main(listener: int, lifeline: int) -> None:
 
     import uvicorn
 
+    from serving.connection import Connection
     from serving.service import TunelineEndpoint
 
     config = uvicorn.Config(
         TunelineEndpoint.to_asgi(),
+        http=Connection,
+        ws="none",  # an upgrade is then answered as the plain request it also is, by the gateway
         log_config=None,
         access_log=False,
         server_header=False,

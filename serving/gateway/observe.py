@@ -8,6 +8,7 @@ import time
 import uuid
 from dataclasses import dataclass
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.gateway.errors import ApiError
@@ -64,6 +65,8 @@ class Observe:
 
         try:
             await self._app(scope, receive, observed)
+        except ClientDisconnect:
+            record.status = _CLIENT_GONE  # before its request was whole; nobody is left to answer, nothing has failed
         except Exception:
             logger.exception("request %s failed", record.request_id)
             if record.status:

@@ -79,7 +79,7 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(200, "Success")
         elif body["model"] != self.model and body["model"] not in LOADED:
             self.refuse(404, f"The model `{body['model']}` does not exist.")
-        elif body.get("temperature", 0) > 2:
+        elif (body.get("temperature") or 0) > 2:
             self.refuse(400, f"temperature is too high for {body['model']}")
         else:
             self.generate(body)

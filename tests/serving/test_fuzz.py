@@ -1,0 +1,96 @@
+"""Nothing a client sends breaks the endpoint or shows its inside: the fixed share of ``python -m benchmarks.fuzz``.
+
+``TUNELINE_FUZZ_REQUESTS=10000`` makes it the whole run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+
+import httpx
+import psutil
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import seed as seed_of
+
+from benchmarks.fuzz import Fuzz
+from benchmarks.stub import inside
+from tests.serving.conftest import Running, key, wait_until
+
+REQUESTS = int(os.environ.get("TUNELINE_FUZZ_REQUESTS", "1500"))
+
+# Bodies that broke an endpoint once, against vLLM 0.32 or the gateway itself: path, body.
+REGRESSIONS: list[tuple[str, bytes]] = []
+
+
+@pytest.fixture
+def fuzz(served: Running) -> Iterator[Fuzz]:
+    """The endpoint under attack; afterwards it is sound, has no findings, and holds no connection any more."""
+    gateway = next(process for process in served.tree() if "serving.worker" in process.cmdline())
+    engine, before = served.engine_pid(), _open_files(gateway)
+    made = Fuzz(served.url, key("all"), "tiny", inside(served))
+    yield made
+    assert made.findings == []
+    assert served.engine_pid() == engine
+    assert served.ask().status_code == 200
+    assert next(process for process in served.tree() if "serving.worker" in process.cmdline()) == gateway
+    wait_until(lambda: _open_files(gateway) <= before, f"no more than {before} open files")
+    assert 'status="500"' not in served.get("/metrics").text
+
+
+def _open_files(gateway: psutil.Process) -> int:
+    """Without the connections to the engine: those are kept for the next question."""
+    return gateway.num_fds() - len(gateway.net_connections("unix"))
+
+
+def test_odd_bodies_and_requests_and_bytes_get_an_error_that_says_nothing_of_the_inside(fuzz: Fuzz) -> None:
+    fuzz.run(REQUESTS, seed=1)
+    assert fuzz.sent == REQUESTS
+    # it fails if the attack no longer reaches the engine, the checks of the body, or the parser
+    assert min(fuzz.statuses[f"{kind}"] for kind in ("body 200", "body 400", "bytes 400", "bytes 200")) > 0
+
+
+@pytest.mark.parametrize(("path", "body"), REGRESSIONS)
+def test_a_body_that_once_broke_an_endpoint_is_refused(fuzz: Fuzz, path: str, body: bytes) -> None:
+    with httpx.Client(base_url=fuzz.url, timeout=30) as client:
+        assert fuzz.send_body(client, path, body) in (400, 422)
+
+
+def test_what_the_endpoints_own_document_allows_is_answered_as_it_says(served: Running, fuzz: Fuzz) -> None:
+    document = served.get("/api/openapi.json")
+    if document.status_code == 404:
+        pytest.skip("there is no OpenAPI document yet")
+    schema = schemathesis.openapi.from_dict(document.json())
+    schema.config.base_url = served.url
+    operations = [found.ok() for found in schema.get_all_operations()]
+    assert len(operations) > 5
+    with httpx.Client(base_url=served.url, timeout=30) as client:
+        for operation in operations:
+
+            @settings(
+                max_examples=max(10, REQUESTS // 60),
+                database=None,
+                deadline=None,
+                phases=[Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            )
+            @seed_of(1)
+            @given(case=operation.as_strategy())
+            def send(case: schemathesis.Case, client: httpx.Client = client) -> None:
+                fuzz.send_case(client, case)
+
+            send()
+
+
+def test_a_request_that_would_become_another_protocol_is_answered_as_the_plain_one_it_is(served: Running) -> None:
+    # Java's HttpClient offers HTTP/2 with its first request, a POST with a body too
+    upgrade = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AAMAAABkAARAAAAAAAIAAAAA"}
+    assert served.ask(headers=upgrade).status_code == 200
+    assert served.ask(headers=upgrade, stream=True).text.endswith("data: [DONE]\n\n")
+    websocket = {"connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
+    response = httpx.get(f"{served.url}/v1/realtime", headers=websocket | {"sec-websocket-key": "eA=="})
+    assert response.status_code == 404
+    assert json.loads(response.text)["error"]["code"] == "not_found"
