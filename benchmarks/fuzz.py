@@ -16,6 +16,7 @@ import contextlib
 import json
 import random
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ _INSIDE = ("Traceback (most recent", 'File "', "tuneline-base", "engine.sock", "
 _INSIDE_NAMES = re.compile(r"lora-[0-9a-f]{8}")
 # The stub's model says the engine's name, as any model may say anything.
 _SAID = re.compile(r'\\"model\\":\\"[^"\\]*\\"')
-_SECONDS = 20.0
+_SECONDS = 60.0  # vLLM compiles something for its first answer with log-probabilities
 _AT_ONCE = 16
 _QUIET_SECONDS = 0.1
 
@@ -46,6 +47,7 @@ class Fuzz:
         inside: words that no answer may have in it besides those that are never right, e.g. the engine's key.
         statuses: of all answers, by kind of attack.
         findings: what is wrong, each with what was sent.
+        slowest: seconds of the slowest request, and what was sent.
     """
 
     url: str
@@ -54,6 +56,7 @@ class Fuzz:
     inside: tuple[str, ...] = ()
     statuses: Counter[str] = field(default_factory=Counter)
     findings: list[dict[str, str]] = field(default_factory=list)
+    slowest: tuple[float, str] = (0.0, "")
     sent: int = 0
 
     def run(self, requests: int, seed: int) -> None:
@@ -152,6 +155,7 @@ class Fuzz:
         what = f"{method} {path[:200]} {sorted(set(headers) - {'authorization'})} {body[:2000]!r}"
         request = client.build_request(method, path, content=body)
         request.headers.update({name: value.encode("latin-1", "replace") for name, value in headers.items()})
+        began = time.perf_counter()
         try:
             response = client.send(request)
         except httpx.LocalProtocolError:
@@ -159,6 +163,7 @@ class Fuzz:
         except httpx.TransportError as error:
             self._found("no answer", what, repr(error))
             return 0
+        self.slowest = max(self.slowest, (time.perf_counter() - began, what))
         self._judge(kind, what, response.status_code, dict(response.headers), response.content, method == "HEAD")
         return response.status_code
 
@@ -257,6 +262,7 @@ def main() -> None:
         "requests": fuzz.sent,
         "statuses": dict(sorted(fuzz.statuses.items())),
         "problems": dict(problems),
+        "slowest": fuzz.slowest,
         "readyz": alive,
         "findings": fuzz.findings,
     }

@@ -116,8 +116,9 @@ _FEEDBACK: dict[str, SearchStrategy[Any]] = {
     "correction": _text,
     "version": _text,
 }
-_MESSAGES = st.lists(_message, min_size=1, max_size=3) | _hostile
-_PROMPT = _text | st.lists(_text, max_size=3) | _ids | st.lists(_ids, max_size=2) | _hostile
+_SOUND = [{"role": "user", "content": "hi"}]
+_MESSAGES = st.one_of(st.just(_SOUND), st.just(_SOUND), st.lists(_message, min_size=1, max_size=3), _hostile)
+_PROMPT = st.just("hi") | _text | st.lists(_text, max_size=3) | _ids | st.lists(_ids, max_size=2) | _hostile
 
 
 def bodies(model: str) -> SearchStrategy[Body]:
@@ -133,7 +134,10 @@ def bodies(model: str) -> SearchStrategy[Body]:
 
 
 def _with_fields(base: SearchStrategy[dict[str, Any]], fields: dict[str, SearchStrategy[Any]]) -> SearchStrategy[bytes]:
-    field = st.sampled_from(sorted(fields)).flatmap(lambda name: st.tuples(st.just(name), fields[name] | _hostile))
+    def value(name: str) -> SearchStrategy[Any]:
+        return st.one_of(fields[name], fields[name], fields[name], _hostile)
+
+    field = st.sampled_from(sorted(fields)).flatmap(lambda name: st.tuples(st.just(name), value(name)))
     odd = st.lists(field, max_size=4).map(dict)
     return st.builds(lambda right, wrong: _encoded(right | wrong), base, odd)
 

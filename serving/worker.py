@@ -37,10 +37,10 @@ def main(listener: int, lifeline: int) -> None:
     import uvicorn
 
     from serving.connection import Connection
-    from serving.service import TunelineEndpoint
+    from serving.service import application
 
     config = uvicorn.Config(
-        TunelineEndpoint.to_asgi(),
+        application(),
         http=Connection,
         ws="none",  # an upgrade is then answered as the plain request it also is, by the gateway
         log_config=None,
