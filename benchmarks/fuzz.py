@@ -34,6 +34,8 @@ _INSIDE = ("Traceback (most recent", 'File "', "tuneline-base", "engine.sock", "
 _INSIDE_NAMES = re.compile(r"lora-[0-9a-f]{8}")
 # The stub's model says the engine's name, as any model may say anything.
 _SAID = re.compile(r'\\"model\\":\\"[^"\\]*\\"')
+# The engine's own metrics, for those with the scope, have its names in their labels.
+_ENGINE_METRIC = re.compile(r"^vllm:.*$", re.MULTILINE)
 _SECONDS = 60.0  # vLLM compiles something for its first answer with log-probabilities
 _AT_ONCE = 16
 _QUIET_SECONDS = 0.1
@@ -171,13 +173,13 @@ class Fuzz:
         self, kind: str, what: str, status: int, headers: dict[str, str], body: bytes, no_body: bool = False
     ) -> None:
         self.statuses[f"{kind} {status}"] += 1
-        text = _SAID.sub("", body.decode(errors="replace"))
+        text = _ENGINE_METRIC.sub("", _SAID.sub("", body.decode(errors="replace")))
         if status >= 500 and '"ready":' not in text:
             self._found(str(status), what, text[:500])
         if status >= 400 and not no_body and not _is_openai_error(headers, text) and '"ready":' not in text:
             self._found("shape", what, f"{status} {text[:500]}")
         said = text + json.dumps(headers)
-        if status == 200 and text.startswith("data: ") and '{"error"' in text:
+        if status == 200 and text.startswith("data: ") and '"server_error"' in text:
             self._found("error in a stream", what, text[-500:])
         words = [word for word in (*_INSIDE, *self.inside) if word in said and word not in what]
         words += [name for name in _INSIDE_NAMES.findall(said) if name not in what]

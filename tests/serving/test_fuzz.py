@@ -22,8 +22,14 @@ from tests.serving.conftest import Running, key, wait_until
 
 REQUESTS = int(os.environ.get("TUNELINE_FUZZ_REQUESTS", "1500"))
 
-# Bodies that broke an endpoint once, against vLLM 0.32 or the gateway itself: path, body.
-REGRESSIONS: list[tuple[str, bytes]] = []
+# What the gateway itself has to refuse, since it could not even write it down for the engine: path, body.
+REFUSED = [
+    ("/v1/completions", b'{"model": "tiny", "prompt": "a", "seed": ' + b"9" * 5_000 + b"}"),
+    ("/v1/completions", b'{"model": "tiny", "prompt": "\\ud800"}'),
+    ("/v1/chat/completions", b'{"model": "tiny", "messages": ' + b"[" * 100_000),
+    ("/v1/chat/completions", b"\xff\xfe{}"),
+    ("/v1/chat/completions", b'{"model": "tiny", "messages": [{"role": "user", "content": "a"}], "n": 1e400}'),
+]
 
 
 @pytest.fixture
@@ -53,8 +59,8 @@ def test_odd_bodies_and_requests_and_bytes_get_an_error_that_says_nothing_of_the
     assert min(fuzz.statuses[f"{kind}"] for kind in ("body 200", "body 400", "bytes 400", "bytes 200")) > 0
 
 
-@pytest.mark.parametrize(("path", "body"), REGRESSIONS)
-def test_a_body_that_once_broke_an_endpoint_is_refused(fuzz: Fuzz, path: str, body: bytes) -> None:
+@pytest.mark.parametrize(("path", "body"), REFUSED, ids=range(len(REFUSED)))
+def test_a_body_that_no_engine_could_be_given_is_refused(fuzz: Fuzz, path: str, body: bytes) -> None:
     with httpx.Client(base_url=fuzz.url, timeout=30) as client:
         assert fuzz.send_body(client, path, body) in (400, 422)
 
@@ -83,6 +89,27 @@ def test_what_the_endpoints_own_document_allows_is_answered_as_it_says(served: R
                 fuzz.send_case(client, case)
 
             send()
+
+
+@pytest.mark.parametrize(
+    ("code", "type_", "result"), [(400, "invalid_request_error", "refused"), (500, "server_error", "failed")]
+)
+def test_a_stream_that_begins_with_an_error_is_held_against_whoever_is_to_blame(
+    served: Running, code: int, type_: str, result: str
+) -> None:
+    """vLLM 0.32 says 200 before it looks at token ids; a client's bad ones must not end a canary."""
+    served.tell("stream-error", str(code))
+    try:
+        text = served.post("/v1/completions", {"model": "tiny", "prompt": [10**9], "stream": True}).text
+    finally:
+        served.untell("stream-error")
+    event, done, _ = text.split("\n\n")
+    error = json.loads(event.removeprefix("data: "))["error"]
+    assert done == "data: [DONE]"
+    assert error["type"] == type_
+    assert "no such token in tiny" in error["message"]
+    wanted = f'tuneline_answers_total{{endpoint="tiny",result="{result}",role="production",version="1"}}'
+    wait_until(lambda: wanted in served.get("/metrics").text, "the answer to be counted")
 
 
 def test_a_request_that_would_become_another_protocol_is_answered_as_the_plain_one_it_is(served: Running) -> None:
