@@ -18,17 +18,21 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
+import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seed_of
+from hypothesis.strategies import SearchStrategy
 
 from benchmarks.hostile import SMUGGLED, bodies, mutated, odd_request, oddities, smuggling
+
+Made = TypeVar("Made")
 
 _INSIDE = ("Traceback (most recent", 'File "', "tuneline-base", "engine.sock", "site-packages", "/serving/", "vllm/")
 _INSIDE_NAMES = re.compile(r"lora-[0-9a-f]{8}")
@@ -70,28 +74,24 @@ class Fuzz:
     def send_bodies(self, number: int, seed: int) -> None:
         """Bodies made by hypothesis, and the same ones for the same seed."""
         with self._client() as client:
+            _for_each(bodies(self.model), number, seed, lambda body: self.send_body(client, *body))
 
-            @settings(
-                max_examples=number,
-                database=None,
-                deadline=None,
-                phases=[Phase.generate],
-                suppress_health_check=list(HealthCheck),
-            )
-            @seed_of(seed)
-            @given(bodies(self.model))
-            def send(body: tuple[str, bytes]) -> None:
-                self.send_body(client, *body)
-
-            send()
+    def send_document(self, document: dict[str, Any], number: int, seed: int) -> int:
+        """Requests that schemathesis makes of an OpenAPI document, so many for each operation; how many those are."""
+        schema = schemathesis.openapi.from_dict(document)
+        operations = [found.ok() for found in schema.get_all_operations()]
+        with self._client() as client:
+            for operation in operations:
+                _for_each(operation.as_strategy(), number, seed, lambda case: self._send_case(client, case))
+        return len(operations)
 
     def send_body(self, client: httpx.Client, path: str, body: bytes) -> int:
         """One body; the status it got, 0 for none."""
         headers = {"content-type": "application/json", "authorization": f"Bearer {self.key}"}
         return self._send(client, "body", "POST", path, headers, body)
 
-    def send_case(self, client: httpx.Client, case: Any) -> int:
-        """A request that schemathesis made from the endpoint's document; the status it got."""
+    def _send_case(self, client: httpx.Client, case: Any) -> int:
+        """A request that schemathesis made from a document; the status it got."""
         wanted = case.as_transport_kwargs()
         request = httpx.Request(
             wanted["method"],
@@ -99,7 +99,8 @@ class Fuzz:
             params=case.query,
             content=json.dumps(case.body).encode() if "json" in wanted else b"",
         )
-        headers = dict(wanted["headers"]) | {"authorization": f"Bearer {self.key}"}
+        headers = {name.lower(): value for name, value in dict(wanted["headers"]).items()}
+        headers["authorization"] = f"Bearer {self.key}"
         return self._send(client, "document", request.method, str(request.url), headers, request.content)
 
     def send_requests(self, number: int, seeded: random.Random) -> None:
@@ -188,6 +189,24 @@ class Fuzz:
 
     def _found(self, problem: str, sent: str, got: str) -> None:
         self.findings.append({"problem": problem, "sent": sent, "got": got})
+
+
+def _for_each(made: SearchStrategy[Made], number: int, seed: int, send: Callable[[Made], int]) -> None:
+    """Send so many of what hypothesis makes; nothing is shrunk, since every finding is written down."""
+
+    @settings(
+        max_examples=number,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @seed_of(seed)
+    @given(made)
+    def run(one: Made) -> None:
+        send(one)
+
+    run()
 
 
 async def _until_quiet(reader: asyncio.StreamReader) -> bytes:

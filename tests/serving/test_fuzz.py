@@ -12,9 +12,6 @@ from collections.abc import Iterator
 import httpx
 import psutil
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import seed as seed_of
 
 from benchmarks.fuzz import Fuzz
 from benchmarks.stub import inside
@@ -65,30 +62,11 @@ def test_a_body_that_no_engine_could_be_given_is_refused(fuzz: Fuzz, path: str, 
         assert fuzz.send_body(client, path, body) in (400, 422)
 
 
-def test_what_the_endpoints_own_document_allows_is_answered_as_it_says(served: Running, fuzz: Fuzz) -> None:
+def test_what_the_endpoints_own_document_allows_breaks_nothing(served: Running, fuzz: Fuzz) -> None:
     document = served.get("/api/openapi.json")
     if document.status_code == 404:
         pytest.skip("there is no OpenAPI document yet")
-    schema = schemathesis.openapi.from_dict(document.json())
-    schema.config.base_url = served.url
-    operations = [found.ok() for found in schema.get_all_operations()]
-    assert len(operations) > 5
-    with httpx.Client(base_url=served.url, timeout=30) as client:
-        for operation in operations:
-
-            @settings(
-                max_examples=max(10, REQUESTS // 60),
-                database=None,
-                deadline=None,
-                phases=[Phase.generate],
-                suppress_health_check=list(HealthCheck),
-            )
-            @seed_of(1)
-            @given(case=operation.as_strategy())
-            def send(case: schemathesis.Case, client: httpx.Client = client) -> None:
-                fuzz.send_case(client, case)
-
-            send()
+    assert fuzz.send_document(document.json(), max(10, REQUESTS // 60), seed=1) > 5
 
 
 @pytest.mark.parametrize(
