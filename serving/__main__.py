@@ -13,6 +13,7 @@ import http.client
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -31,6 +32,7 @@ _REPO = Path(__file__).parents[1]
 _TICK_SECONDS = 0.05
 _LIVE_SECONDS = 120.0  # BentoML's imports, on a machine that is busy with something else
 _END_SECONDS = 15.0  # for the engine and the last bytes, once the answers are done
+_OPEN_FILES = 65_536
 _BACKOFF_SECONDS = (0.0, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -81,6 +83,17 @@ def listen(host: str, port: int) -> socket.socket:
             f"cannot listen on {host}:{port}: {error.strerror or error}",
             hint="Choose another port with --port, or 0 for a free one; `ss -ltnp` shows who has it.",
         ) from None
+
+
+def allow_connections() -> None:
+    """Raise the limit on open files, the worker's too, as far as this user may.
+
+    The usual 1,024 is under what 1,000 slow clients take, and who reaches it is not even refused.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def lock(workdir: Path) -> IO[str]:
@@ -258,6 +271,7 @@ def main(argv: list[str] | None = None) -> int:
             if os.getpgrp() != os.getpid():
                 os.setsid()  # whoever ends the endpoint by its group must not end its starter with it
             adopt_orphans()
+            allow_connections()
             host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(options.host, options.host)
             url = f"http://[{host}]:" if ":" in host else f"http://{host}:"
             return Guard(settings, listener, f"{url}{listener.getsockname()[1]}").run()

@@ -43,8 +43,8 @@ def main(listener: int, lifeline: int) -> None:
 
     import uvicorn
 
-    from serving.patience import PatientProtocol
-    from serving.service import TunelineEndpoint, gateway
+    from serving.connection import Connection
+    from serving.service import application, gateway
 
     class Server(uvicorn.Server):
         """Goes on answering while it drains: whoever asks then is told so, and not left waiting on a closed door."""
@@ -65,11 +65,12 @@ def main(listener: int, lifeline: int) -> None:
             finally:
                 self.should_exit = True
 
-    app = TunelineEndpoint.to_asgi()
+    app = application()
     write_json_lines()
     config = uvicorn.Config(
         app,
-        http=PatientProtocol,
+        http=Connection,
+        ws="none",  # an upgrade is then answered as the plain request it also is, by the gateway
         log_config=None,
         access_log=False,
         server_header=False,

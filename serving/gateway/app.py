@@ -140,7 +140,7 @@ def _record(request: Request) -> Record:
 
 
 async def _body(request: Request, limit: int) -> bytes:
-    """The request's body; how long it may take to come is the worker's business (``serving.patience``)."""
+    """The request's body; how long it may take to come is the worker's business (``serving.connection``)."""
     too_large = ApiError(413, f"The body is larger than {limit} bytes.", code="body_too_large")
     if int(request.headers.get("content-length", "0")) > limit:
         raise too_large

@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 JSON, STREAM = b"application/json", b"text/event-stream; charset=utf-8"
 _EVENT_END = b"\n\n"
+_ERROR = b'data: {"error"'
 _DONE = b"data: [DONE]\n\n"
 
 
@@ -138,8 +139,8 @@ async def _stream(
             outcome.ttft = time.perf_counter() - outcome.asked
         data, pending = _renamed(target, name, pending[:whole]), pending[whole:]
         outcome.read(data)
-        if outcome.status == 0 and data.startswith(b'data: {"error"'):
-            outcome.status = 500
+        if outcome.status == 0 and data.startswith(_ERROR):
+            data, outcome.status = _translated_event(data, target, name)
         if not wants_usage and b'"choices":[]' in data:
             data = b"".join(event + _EVENT_END for event in data.split(_EVENT_END)[:-1] if b'"choices":[]' not in event)
         if data.endswith(_DONE) and outcome.status == 0:
@@ -155,6 +156,17 @@ async def _stream(
 
 def _renamed(target: Target, name: str, data: bytes) -> bytes:
     return target.model_field.sub(b'"model":"%s"' % name.encode(), data)
+
+
+def _translated_event(data: bytes, target: Target, name: str) -> tuple[bytes, int]:
+    """A stream that begins with an error, in our words, and its status: vLLM says 200 before it looks at token ids."""
+    event, _, rest = data.partition(_EVENT_END)
+    text = event.removeprefix(b"data: ").decode(errors="replace")
+    status = 500
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        status = int(json.loads(text)["error"]["code"])
+    error = _translated(status, text, target, name)
+    return b"data: " + json.dumps(error.body()).encode() + _EVENT_END + rest, error.status
 
 
 def _translated(status: int, text: str, target: Target, name: str) -> ApiError:

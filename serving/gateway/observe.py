@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.gateway.errors import ApiError
@@ -86,6 +87,8 @@ class Observe:
 
         try:
             await self._app(scope, receive, observed)
+        except ClientDisconnect:
+            record.status = _CLIENT_GONE  # before its request was whole; nobody is left to answer, nothing has failed
         except Exception:
             logger.exception("request failed", extra={"fields": {"request_id": record.request_id}})
             if record.status:

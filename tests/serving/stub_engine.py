@@ -15,6 +15,7 @@ It is started with vLLM's own arguments and writes them, its environment's names
     fail-<adapter>    answer its questions with status 500
     empty-<adapter>   answer them with the end token alone
     wait-<adapter>    seconds before its first token
+    stream-error      begin streams with an error of that code
 """
 
 from __future__ import annotations
@@ -125,6 +126,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("content-type", "text/event-stream")
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
+        if code := told("stream-error"):
+            event = event_of({"error": {"message": f"no such token in {body['model']}", "code": int(code)}})
+            self.wfile.write(b"%x\r\n%s\r\ne\r\ndata: [DONE]\n\n\r\n0\r\n\r\n" % (len(event), event))
+            return
         try:
             for number, text in enumerate(texts or [""], start=1):
                 reason = finish if number >= count else None

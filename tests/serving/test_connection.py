@@ -11,7 +11,7 @@ import uvicorn
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from serving import patience
+from serving import connection
 
 
 def test_a_request_that_is_not_whole_in_time_is_cut_off_and_an_answer_may_take_longer(
@@ -27,8 +27,9 @@ def test_a_request_that_is_not_whole_in_time_is_cut_off_and_an_answer_may_take_l
         await asyncio.sleep(0.8)
         await PlainTextResponse("whole")(scope, receive, send)
 
-    monkeypatch.setattr(patience, "REQUEST_SECONDS", 0.4)
-    server = uvicorn.Server(uvicorn.Config(slowly, http=patience.PatientProtocol, log_config=None, lifespan="off"))
+    monkeypatch.setattr(connection, "REQUEST_SECONDS", 0.4)
+    config = uvicorn.Config(slowly, http=connection.Connection, log_config=None, lifespan="off", timeout_keep_alive=1)
+    server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
@@ -39,9 +40,9 @@ def test_a_request_that_is_not_whole_in_time_is_cut_off_and_an_answer_may_take_l
             (b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n1234", b"408 Request Timeout"),
             (b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\nconnection: close\r\n\r\n1234", b"whole"),
         ):
-            with socket.create_connection(listener.getsockname(), timeout=10) as connection:
-                connection.sendall(said)
-                answer = b"".join(iter(lambda: connection.recv(4096), b""))
+            with socket.create_connection(listener.getsockname(), timeout=10) as client:
+                client.sendall(said)
+                answer = b"".join(iter(lambda: client.recv(4096), b""))
             assert heard in answer
             assert bool(answer) == bool(heard)
     finally:
