@@ -9,7 +9,6 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -21,7 +20,7 @@ from serving.gateway.errors import RETRY_SECONDS, ApiError, unavailable
 from serving.gateway.feedback import MAX_FEEDBACK_BYTES, take
 from serving.gateway.limits import cap, hold
 from serving.gateway.observe import Observe, Record
-from serving.gateway.outcome import CLIENT_GONE, Question
+from serving.gateway.outcome import Question
 from serving.gateway.schemas import ChatRequest, CompletionRequest, parse
 from serving.metrics import CONTENT_TYPE
 
@@ -145,13 +144,10 @@ async def _body(request: Request, limit: int) -> bytes:
     if int(request.headers.get("content-length", "0")) > limit:
         raise too_large
     body = bytearray()
-    try:
-        async for piece in request.stream():
-            body += piece
-            if len(body) > limit:
-                raise too_large
-    except ClientDisconnect:
-        raise ApiError(CLIENT_GONE, "The client left before its request was whole.", code="client_gone") from None
+    async for piece in request.stream():
+        body += piece
+        if len(body) > limit:
+            raise too_large
     return bytes(body)
 
 

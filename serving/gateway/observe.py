@@ -88,7 +88,7 @@ class Observe:
         try:
             await self._app(scope, receive, observed)
         except ClientDisconnect:
-            record.status = _CLIENT_GONE  # before its request was whole; nobody is left to answer, nothing has failed
+            record.status = CLIENT_GONE  # before its request was whole; nobody is left to answer, nothing has failed
         except Exception:
             logger.exception("request failed", extra={"fields": {"request_id": record.request_id}})
             if record.status:
