@@ -31,7 +31,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from benchmarks.endpoint import BASE, ENGINE, NAME, BenchEndpoint, bench_endpoint
 from benchmarks.load import Client, Load, Target, burst, run
 from benchmarks.peers.known_engine import WHERE
-from benchmarks.report import write_report
+from benchmarks.report import print_rows, write_report
 from stacks.deployer.process import check_port
 from stacks.deployer.start import serving_environment
 from tuneline import paths
@@ -300,9 +300,7 @@ def main() -> None:
     options = parser.parse_args()
     numbers = measure(options.rounds)
     write_report(options.json, "serving", numbers)
-    for row in numbers["rows"]:
-        goal = "" if row["goal"] is None else f"goal {row['goal']:g}, {'reached' if row['reached'] else 'MISSED'}"
-        print(f"{row['what']:<52} {row['found']:8.2f}  {goal}")
+    print_rows(numbers["rows"])
 
 
 if __name__ == "__main__":
