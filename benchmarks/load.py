@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import uvloop
 
 _EVENT = b"data: "
+_ERROR = b'data: {"error"'
 _DONE = b"data: [DONE]\n\n"
 _LAST_CHUNK = b"0\r\n\r\n"
 
@@ -90,6 +91,7 @@ class Client(asyncio.Protocol):
         self._answer = Streamed(0.0)
         self._tail = b""
         self._head = b""
+        self._failed = ""
 
     async def ask(self, question: dict[str, Any], path: str = "/v1/chat/completions") -> Streamed:
         """Ask a question whose answer is streamed, and wait for its end; never raises for what a server does."""
@@ -101,6 +103,7 @@ class Client(asyncio.Protocol):
         ).encode() + body
         answer = self._answer = Streamed(time.perf_counter())
         self._tail = self._head = b""
+        self._failed = ""
         self._over = loop.create_future()
         try:
             if self._transport is None or self._transport.is_closing():
@@ -131,12 +134,14 @@ class Client(asyncio.Protocol):
             answer.version = _header(self._head, b"x-tuneline-version")
         if not answer.first and _EVENT in data:
             answer.first = time.perf_counter() - answer.asked
+        if _ERROR in data:
+            self._failed = data[:300].decode(errors="replace")
         self._tail = (self._tail + data)[-64:]
         if b" 200 " not in self._head[:16]:
             self._end((self._head + data)[:300].decode(errors="replace"))
             self.close()
         elif self._tail.endswith(_LAST_CHUNK):
-            self._end("" if _DONE in self._tail else "the stream ended without [DONE]")
+            self._end(self._failed or ("" if _DONE in self._tail else "the stream ended without [DONE]"))
 
     def connection_lost(self, error: Exception | None) -> None:
         """The server has gone."""
