@@ -82,10 +82,11 @@ def bento_proxy(where: Path, direct: Target) -> Iterator[Target]:
         _until_answers(f"http://127.0.0.1:{port}/v1/models", direct.key)
         yield Target("bentoml", direct.key, direct.model, url=f"http://127.0.0.1:{port}")
     finally:
-        tree = [process, *psutil.Process(process.pid).children(recursive=True)]
-        for one in reversed(tree):
-            one.terminate()
-        process.wait(timeout=30)
+        tree = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        process.wait(timeout=60)
+        for left in psutil.wait_procs(tree, timeout=10)[1]:
+            left.kill()
 
 
 def _until_answers(url: str, key: str, patience: float = 120.0) -> None:
