@@ -84,22 +84,26 @@ def test_the_engines_own_names_reach_no_client(endpoint: BenchEndpoint, client: 
 @pytest.mark.parametrize("stream", [True, False])
 def test_the_engine_stops_when_a_client_leaves(client: httpx.Client, stream: bool) -> None:
     asked = QUESTION | LONG | {"stream": stream}
+    before = _engine(client, "vllm:generation_tokens_total")
     if stream:
         with client.stream("POST", "/v1/chat/completions", json=asked) as answer:
             next(answer.iter_bytes())
-            assert _running(client) == 1
     else:
         with pytest.raises(httpx.ReadTimeout):
             client.post("/v1/chat/completions", json=asked, timeout=0.5)
     until = time.monotonic() + 2
-    while _running(client) and time.monotonic() < until:
+    while _engine(client, "vllm:num_requests_running") and time.monotonic() < until:
         time.sleep(0.02)
-    assert _running(client) == 0
+    assert _engine(client, "vllm:num_requests_running") == 0
+    time.sleep(0.5)  # the engine's metrics are those of its last step
+    generated = _engine(client, "vllm:generation_tokens_total")
+    time.sleep(0.5)
+    assert _engine(client, "vllm:generation_tokens_total") == generated < before + LONG["max_tokens"]
 
 
-def _running(client: httpx.Client) -> float:
+def _engine(client: httpx.Client, metric: str) -> float:
     lines = client.get("/metrics").text.splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith("vllm:num_requests_running"))
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{metric}{{"))
 
 
 def test_every_limit_is_explained() -> None:
