@@ -6,9 +6,9 @@ import hashlib
 import json
 import secrets
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,12 +18,14 @@ from transformers import AutoModelForCausalLM
 from stacks.deployer import process
 from stacks.deployer.start import Plan, bring_up, serving_environment
 from tuneline import paths
-from tuneline.release import AdapterRef, BaseRef, EngineArguments, Release, ReleaseStore, Routes
+from tuneline.release import AdapterRef, BaseRef, EngineArguments, GatewayArguments, Release, ReleaseStore, Routes
 from tuneline.release.files import ADAPTER_FILES, fingerprint
 
 NAME = "bench"
 BASE = paths.ASSETS / "tiny-base"
 ENGINE = EngineArguments(max_model_len=512, max_num_seqs=32, kv_cache_gib=0.5, enforce_eager=True)
+# Limits that are counted for every question, as in production, and never reached.
+GATEWAY = GatewayArguments(requests_per_minute=10_000_000, tokens_per_minute=10_000_000_000)
 
 
 @dataclass(frozen=True)
@@ -35,42 +37,77 @@ class BenchEndpoint:
         key: an API key with all scopes.
         store: its releases; whoever writes the next one moves the traffic.
         adapters: by version, all of one shape.
+        engine: how vLLM was started.
+        name: what clients call the model.
     """
 
     url: str
     key: str
     store: ReleaseStore
     adapters: dict[str, AdapterRef]
+    engine: EngineArguments
+    name: str
 
     def give_traffic(self, version: str) -> Release:
         """Write the release that holds this version alone, so that the engine has to load it."""
-        return self.store.append(lambda sequence, _: _release(sequence, version, self.adapters[version]))
+        return self.store.append(lambda sequence, _: self.release(sequence, version))
+
+    def release(self, sequence: int, version: str) -> Release:
+        """A release that holds this version alone."""
+        adapter = f"v{version}"
+        return Release(
+            endpoint=self.name,
+            sequence=sequence,
+            base=BaseRef(model=str(BASE), sha256=fingerprint(BASE)),
+            engine=self.engine,
+            gateway=GATEWAY,
+            adapters={adapter: self.adapters[version]},
+            routes=Routes(production=adapter),
+            author="benchmark",
+            reason=f"traffic to version {version}",
+        )
 
 
 @contextmanager
-def bench_endpoint(versions: Sequence[str]) -> Iterator[BenchEndpoint]:
-    """Start an endpoint that answers with the first of ``versions``; it ends with the block."""
+def bench_endpoint(
+    versions: Sequence[str],
+    *,
+    engine: EngineArguments = ENGINE,
+    name: str = NAME,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[BenchEndpoint]:
+    """Start an endpoint that answers with the first of ``versions``; it ends with the block.
+
+    Args:
+        versions: adapters that are made for it.
+        engine: how vLLM is started.
+        name: what it is called.
+        environment: further variables of the serving process.
+    """
     with tempfile.TemporaryDirectory(prefix="tlb-") as folder:
         root = Path(folder)
-        home, key, adapters = bench_folder(root, versions)
-        store = ReleaseStore(paths.releases_folder(home))
-        plan = Plan(endpoint=NAME, folder=home, workdir=root / "work")
+        home, made = bench_folder(root, versions, engine, name)
+        plan = Plan(endpoint=name, folder=home, workdir=root / "work")
         plan.workdir.mkdir()
         try:
-            serving, _ = bring_up(plan, serving_environment((), {}), timeout=300, sequence=1)
-            yield BenchEndpoint(serving.url or "", key, store, adapters)
+            serving, _ = bring_up(plan, serving_environment((), environment or {}), timeout=300, sequence=1)
+            yield replace(made, url=serving.url or "")
         finally:
             process.stop(plan.workdir, grace=20)
 
 
-def bench_folder(root: Path, versions: Sequence[str]) -> tuple[str, str, dict[str, AdapterRef]]:
-    """An endpoint's folder below ``root`` whose first release is the first of ``versions``; its key and adapters."""
-    home = paths.endpoint_folder(str(root), NAME)
+def bench_folder(
+    root: Path, versions: Sequence[str], engine: EngineArguments = ENGINE, name: str = NAME
+) -> tuple[str, BenchEndpoint]:
+    """An endpoint's folder below ``root`` whose first release is the first of ``versions``; nothing runs yet."""
+    home = paths.endpoint_folder(str(root), name)
     Path(home).mkdir(parents=True)
     key = _write_key(Path(paths.keys_file(home)))
     adapters = {version: _random_adapter(root / "adapters" / version, version) for version in versions}
-    ReleaseStore(paths.releases_folder(home)).create(_release(1, versions[0], adapters[versions[0]]))
-    return home, key, adapters
+    store = ReleaseStore(paths.releases_folder(home))
+    made = BenchEndpoint("", key, store, adapters, engine, name)
+    store.create(made.release(1, versions[0]))
+    return home, made
 
 
 def _write_key(file: Path) -> str:
@@ -88,17 +125,3 @@ def _random_adapter(folder: Path, version: str) -> AdapterRef:
     base = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.bfloat16)
     get_peft_model(base, config).save_pretrained(str(folder), save_embedding_layers=False)
     return AdapterRef(uri=str(folder), sha256=fingerprint(folder, ADAPTER_FILES), model_version=version, rank=config.r)
-
-
-def _release(sequence: int, version: str, adapter: AdapterRef) -> Release:
-    name = f"v{version}"
-    return Release(
-        endpoint=NAME,
-        sequence=sequence,
-        base=BaseRef(model=str(BASE), sha256=fingerprint(BASE)),
-        engine=ENGINE,
-        adapters={name: adapter},
-        routes=Routes(production=name),
-        author="benchmark",
-        reason=f"traffic to version {version}",
-    )

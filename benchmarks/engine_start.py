@@ -54,7 +54,7 @@ def ours() -> tuple[dict[str, float], dict[str, float]]:
     """Start an endpoint; once its standby is there, kill the engine. The cold start and the restart."""
     with tempfile.TemporaryDirectory(prefix="tlb-") as folder:
         root = Path(folder)
-        home, _, _ = bench_folder(root, ["1"])
+        home, _ = bench_folder(root, ["1"])
         workdir = root / "work"
         command = [str(paths.serving_python()), "-m", "serving", "--endpoint", NAME, "--folder", home]
         command += ["--workdir", str(workdir)]

@@ -1,140 +1,179 @@
-"""How long a switch takes: from "release written" to "first answer of the new adapter", while clients go on asking.
+"""How long a switch takes, and what clients notice of it, while they go on asking.
 
     python -m benchmarks.release --json release.json
 
-Every release holds one adapter alone, so each switch fetches, checks and loads an adapter that is not in the engine,
-and unloads the one before. The clients never pause; an answer other than 200 counts as refused.
+Two parts, each on a real engine. First, from "release written" to "first answer of the new version". Every release
+holds one adapter alone, so each switch fetches, checks and loads an adapter that is not in the engine, and unloads the
+one before. Then switches and rollbacks in quick succession under clients that stream: an answer other than 200, a
+broken connection, an error within the stream and a stream without [DONE] all count as broken.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import statistics
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from benchmarks.endpoint import NAME, BenchEndpoint, bench_endpoint
-from benchmarks.report import write_report
+from benchmarks.load import Client, Target, run
+from benchmarks.report import print_rows, write_report
 
-_QUESTION = {
-    "model": NAME,
-    "messages": [{"role": "user", "content": "list the pods in namespace web"}],
-    "max_tokens": 16,
-    "temperature": 0,
-}
+_MESSAGES = [{"role": "user", "content": "list the pods in namespace web"}]
+_SHORT = {"messages": _MESSAGES, "max_tokens": 16, "temperature": 0}
+_LONG = {"messages": _MESSAGES, "max_tokens": 48, "temperature": 0, "ignore_eos": True}
 _VERSIONS = ("1", "2", "3")
+_TOUR = ("2", "1", "3", "1")  # every second one is a rollback
 _PATIENCE_SECONDS = 30.0
+_SETTLE_SECONDS = 0.3  # between an answer of the new version and the next release
 
 
 @dataclass
-class Clients:
-    """Clients that ask without pause, and what became of their questions.
+class Crowd:
+    """Clients that stream without pause, and what became of their questions.
 
     Attributes:
-        answered: by version, when its last answer arrived (``time.perf_counter``).
-        seconds: of every answer.
-        refused: what was answered instead of 200.
+        answered: by version, when its last whole answer ended (``time.perf_counter``).
+        versions: whole answers by version.
+        seconds: of every whole answer.
+        broken: why the others are none.
     """
 
-    endpoint: BenchEndpoint
     answered: dict[str, float] = field(default_factory=dict)
+    versions: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
-    arrival: threading.Condition = field(default_factory=threading.Condition)
-    stopping: threading.Event = field(default_factory=threading.Event)
+    broken: list[str] = field(default_factory=list)
+    arrival: asyncio.Condition = field(default_factory=asyncio.Condition)
+    stopping: bool = False
 
-    def ask_without_pause(self) -> None:
+    async def ask_without_pause(self, target: Target, question: dict[str, Any]) -> None:
         """One client's life."""
-        headers = {"authorization": f"Bearer {self.endpoint.key}"}
-        with httpx.Client(base_url=self.endpoint.url, headers=headers, timeout=60) as client:
-            while not self.stopping.is_set():
-                asked = time.perf_counter()
-                try:
-                    response = client.post("/v1/chat/completions", json=_QUESTION)
-                    problem = "" if response.status_code == 200 else f"{response.status_code} {response.text[:200]}"
-                except httpx.TransportError as error:
-                    problem = repr(error)
-                with self.arrival:
-                    now = time.perf_counter()
-                    if problem:
-                        self.refused.append(problem)
-                    else:
-                        self.answered[response.headers["x-tuneline-version"]] = now
-                        self.seconds.append(now - asked)
-                    self.arrival.notify_all()
+        client = Client(target)
+        while not self.stopping:
+            answer = await client.ask(question)
+            if answer.problem:
+                self.broken.append(answer.problem)
+                await asyncio.sleep(0.05)  # an endpoint that refuses does so thousands of times a second
+            else:
+                self.answered[answer.version] = answer.asked + answer.seconds
+                self.versions[answer.version] += 1
+                self.seconds.append(answer.seconds)
+            async with self.arrival:
+                self.arrival.notify_all()
+        client.close()
 
-    def first_answer(self, version: str, since: float) -> float:
-        """Wait for an answer of ``version`` that arrived after ``since``; when it arrived.
+    async def first_answer(self, version: str, since: float) -> float:
+        """Wait for an answer of ``version`` that ended after ``since``; when it ended.
 
         Raises:
             TimeoutError: there was none.
         """
-        with self.arrival:
-            if self.arrival.wait_for(lambda: self.answered.get(version, 0.0) > since, _PATIENCE_SECONDS):
-                return self.answered[version]
-        raise TimeoutError(f"version {version} gave no answer within {_PATIENCE_SECONDS:.0f} s; {self.refused[-1:]}")
+        async with self.arrival, asyncio.timeout(_PATIENCE_SECONDS):
+            await self.arrival.wait_for(lambda: self.answered.get(version, 0.0) > since)
+        return self.answered[version]
 
 
-@contextmanager
-def asking(endpoint: BenchEndpoint, clients: int) -> Iterator[Clients]:
+@asynccontextmanager
+async def asking(endpoint: BenchEndpoint, clients: int, question: dict[str, Any]) -> AsyncIterator[Crowd]:
     """Clients that ask for as long as the block runs."""
-    crowd = Clients(endpoint)
-    threads = [threading.Thread(target=crowd.ask_without_pause) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
+    crowd = Crowd()
+    target = Target("gateway", endpoint.key, NAME, url=endpoint.url)
+    lives = [asyncio.create_task(crowd.ask_without_pause(target, question)) for _ in range(clients)]
     try:
         yield crowd
     finally:
-        crowd.stopping.set()
-        for thread in threads:
-            thread.join()
+        crowd.stopping = True
+        await asyncio.gather(*lives)
 
 
-def measure(rounds: int, clients: int) -> dict[str, Any]:
-    """Switch ``rounds`` times with ``clients`` asking; times in seconds."""
-    with bench_endpoint(_VERSIONS) as endpoint, asking(endpoint, clients) as crowd:
-        crowd.first_answer(_VERSIONS[0], 0.0)
-        time.sleep(2.0)
-        switches = []
+async def switches(endpoint: BenchEndpoint, rounds: int, clients: int) -> dict[str, Any]:
+    """Switch ``rounds`` times; from the release written to the end of the first answer of its version, seconds."""
+    found = []
+    async with asking(endpoint, clients, _SHORT) as crowd:
+        await crowd.first_answer(_VERSIONS[0], 0.0)
         for number in range(1, rounds + 1):
             version = _VERSIONS[number % len(_VERSIONS)]
-            endpoint.give_traffic(version)
+            await asyncio.to_thread(endpoint.give_traffic, version)
             written = time.perf_counter()
-            switches.append(crowd.first_answer(version, written) - written)
-            print(f"switch {number}/{rounds}: version {version} answers after {switches[-1]:.3f} s", flush=True)
-            time.sleep(0.5)
+            found.append(await crowd.first_answer(version, written) - written)
+            if number % 10 == 0:
+                print(f"switch {number}/{rounds}: version {version} answers after {found[-1]:.3f} s", flush=True)
+            await asyncio.sleep(_SETTLE_SECONDS)
     return {
         "rounds": rounds,
         "clients": clients,
-        "switch_seconds": {"median": statistics.median(switches), "worst": max(switches), "all": switches},
-        "answer_seconds_median": statistics.median(crowd.seconds),
+        "switch_seconds": {"median": statistics.median(found), "worst": max(found), "all": found},
+    } | _numbers(crowd)
+
+
+async def storm(endpoint: BenchEndpoint, rounds: int, clients: int) -> dict[str, Any]:
+    """Forth and back ``rounds`` times, the next time as soon as the version is seen to answer."""
+    began = time.perf_counter()
+    async with asking(endpoint, clients, _LONG) as crowd:
+        for number in range(rounds):
+            version = _TOUR[number % len(_TOUR)]
+            await asyncio.to_thread(endpoint.give_traffic, version)
+            await crowd.first_answer(version, time.perf_counter())
+            if number % 20 == 19:
+                print(
+                    f"under streams {number}/{rounds}: {len(crowd.broken)} broken of {len(crowd.seconds)}", flush=True
+                )
+    return {"rounds": rounds, "clients": clients, "seconds": time.perf_counter() - began} | _numbers(crowd)
+
+
+def _numbers(crowd: Crowd) -> dict[str, Any]:
+    return {
         "answers": len(crowd.seconds),
-        "refused": len(crowd.refused),
-        "refusals": crowd.refused[:5],
+        "answers_by_version": dict(crowd.versions),
+        "answer_seconds_median": statistics.median(crowd.seconds),
+        "broken": len(crowd.broken),
+        "why_broken": crowd.broken[:5],
     }
+
+
+def measure(rounds: int, clients: int, storms: int, streams: int) -> dict[str, Any]:
+    """Both parts on one endpoint."""
+    with bench_endpoint(_VERSIONS) as endpoint:
+
+        async def both() -> dict[str, Any]:
+            numbers = {"switches": await switches(endpoint, rounds, clients)}
+            endpoint.give_traffic(_VERSIONS[0])
+            return numbers | {"storm": await storm(endpoint, storms, streams)}
+
+        numbers: dict[str, Any] = run(both)
+    return numbers | {"rows": rows(numbers)}
+
+
+def rows(numbers: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is promised, beside what was measured."""
+    seconds = numbers["switches"]["switch_seconds"]
+    promised = (
+        ("release written to the new version's first answer, median s", seconds["median"], 0.5),
+        ("the same, worst, s", seconds["worst"], 1.0),
+        ("answers refused or broken meanwhile", numbers["switches"]["broken"], 0),
+        ("streams refused or broken under switches and rollbacks", numbers["storm"]["broken"], 0),
+    )
+    return [{"what": what, "found": found, "goal": goal, "reached": found <= goal} for what, found, goal in promised]
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.release", description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, required=True, help="where the numbers are written")
-    parser.add_argument("--rounds", type=int, default=10, help="switches (default %(default)s)")
-    parser.add_argument("--clients", type=int, default=8, help="clients that ask throughout (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=100, help="switches that are timed (default %(default)s)")
+    parser.add_argument("--clients", type=int, default=4, help="clients meanwhile (default %(default)s)")
+    parser.add_argument("--storm", type=int, default=200, help="switches under streams (default %(default)s)")
+    parser.add_argument("--streams", type=int, default=16, help="clients that stream then (default %(default)s)")
     options = parser.parse_args()
-    numbers = measure(options.rounds, options.clients)
+    numbers = measure(options.rounds, options.clients, options.storm, options.streams)
     write_report(options.json, "release", numbers)
-    seconds = numbers["switch_seconds"]
-    print(
-        f"release written to first answer: median {seconds['median']:.3f} s, worst {seconds['worst']:.3f} s of "
-        f"{options.rounds}; {numbers['answers']} answers to {options.clients} clients, {numbers['refused']} refused"
-    )
+    print_rows(numbers["rows"])
 
 
 if __name__ == "__main__":

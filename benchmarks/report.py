@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,13 @@ def write_report(file: Path, benchmark: str, numbers: dict[str, Any]) -> None:
     document = {"benchmark": benchmark, "at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine()}
     file.write_text(json.dumps(document | numbers, indent=2) + "\n")
     print(f"written to {file}")
+
+
+def print_rows(rows: Sequence[dict[str, Any]]) -> None:
+    """What was measured (``what``, ``found``) beside its ``goal`` and whether that was ``reached``."""
+    for row in rows:
+        goal = "" if row["goal"] is None else f"goal {row['goal']:g}, {'reached' if row['reached'] else 'MISSED'}"
+        print(f"{row['what']:<62} {row['found']:8.3f}  {goal}")
 
 
 def machine() -> dict[str, Any]:

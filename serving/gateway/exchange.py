@@ -44,7 +44,9 @@ def engine_body(question: Question, target: Target) -> bytes:
     body: dict[str, Any] = request.model_dump(exclude_unset=True)
     body["model"] = target.engine_name
     if request.stream:  # every answer is counted, whether its caller wants to see the count or not
-        body["stream_options"] = (body.get("stream_options") or {}) | {"include_usage": True}
+        wanted = request.stream_options or {}
+        # counts in every event belong to those who asked for counts: the engine gives them to nobody else either
+        body["stream_options"] = (wanted if wanted.get("include_usage") else {}) | {"include_usage": True}
     if isinstance(request, ChatRequest):
         prompt = target.prompt
         body["messages"] = prompt.apply(body["messages"])

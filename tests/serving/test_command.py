@@ -145,3 +145,10 @@ def test_the_engine_takes_a_thread_per_core_less_one_and_keeps_a_containers_limi
 
 def test_asking_for_amx_tiles_harms_no_machine() -> None:
     assert allow_amx_tiles() in (True, False)
+
+
+def test_function_calls_are_parsed_by_the_parser_that_the_release_names() -> None:
+    flags = engine_arguments(spec(tool_call_parser="hermes"), "cpu")
+    assert flags[flags.index("--tool-call-parser") + 1] == "hermes"
+    assert "--enable-auto-tool-choice" in flags
+    assert "--tool-call-parser" not in engine_arguments(spec(), "cpu")
