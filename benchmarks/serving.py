@@ -268,7 +268,7 @@ def measure(rounds: int) -> dict[str, Any]:
             }
         numbers["vllm_bench"] = vllm_bench(endpoint)
         numbers["generate_tokens_per_second"] = generate(endpoint.adapters["1"].uri, rounds)
-        other, _, _ = stack.enter_context(known_endpoint(Path(folder), "off", extra={"enable_prefix_caching": False}))
+        other, _, _ = stack.enter_context(known_endpoint(Path(folder), "off", prefix_caching=False))
         numbers["prefix"] = prefix(gateway, Target("off", other.key, NAME, url=other.url), rounds)
     return numbers | {"rows": rows(numbers)}
 

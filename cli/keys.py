@@ -49,13 +49,16 @@ def list_(
         say(f"{endpoint!r} has no keys yet. [bold]python run.py deploy[/bold] makes the first.")
         return
     table = Table(title=f"API keys of {endpoint}", title_justify="left")
-    for column in ("id", "name", "scopes", "per minute", "created", "expires", "state"):
-        table.add_column(column)
+    limited, ending = any(_limits(key) for key in keys), any(key.expires_at for key in keys)
+    for column in ("id", "name", "scopes", *(["per minute"] * limited), "created", *(["expires"] * ending), "state"):
+        table.add_column(column, no_wrap=column in ("id", "created", "expires", "state"))
     for key in keys:
         state = key.state()
         table.add_row(
-            *(escape(key.id), escape(key.name), escape(", ".join(sorted(key.scopes))), _limits(key)),
-            *(f"{when:%Y-%m-%d}" if when else "" for when in (key.created_at, key.expires_at)),
+            *(escape(key.id), escape(key.name), escape("\n".join(sorted(key.scopes)))),
+            *([_limits(key)] * limited),
+            f"{key.created_at:%Y-%m-%d}" if key.created_at else "",
+            *([f"{key.expires_at:%Y-%m-%d}" if key.expires_at else ""] * ending),
             f"[{_STYLE[state]}]{state}[/]",
         )
     console.print(table)

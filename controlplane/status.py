@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import psutil
 from pydantic import BaseModel, ConfigDict
 
 from controlplane.challenger import canary_of
 from controlplane.endpoint import active_deployer
+from controlplane.keys import list_keys
 from controlplane.storage import Storage
 from stacks.deployer import process
 from tuneline import paths
@@ -149,9 +148,6 @@ def _since(pid: int) -> datetime | None:
         return None
 
 
-def _keys(storage: Storage, endpoint: str) -> int | None:
-    fs, path = fsspec.url_to_fs(paths.keys_file(storage.endpoint_folder(endpoint)), **storage.options)
-    try:
-        return len(json.loads(fs.cat_file(path))["keys"])
-    except FileNotFoundError:
-        return 0
+def _keys(storage: Storage, endpoint: str) -> int:
+    """Keys that open something now."""
+    return sum(key.state() == "active" for key in list_keys(endpoint, storage))

@@ -235,6 +235,9 @@ def engine_environment(
         env |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(cache / "huggingface")}
     if device == "cpu":
         env["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # lets the one-process executor stand
+        # vLLM compiles two small functions whatever --enforce-eager says. One counts the ranks of log-probabilities:
+        # the first question that wants some, which is a first version's proof, waited 19 s for a C++ compiler.
+        env["TORCHDYNAMO_DISABLE"] = "1"
         env.setdefault("OMP_NUM_THREADS", str(engine_threads()))
         if preloads := ":".join(filter(None, (env.get("LD_PRELOAD"), zygote.preloads()))):
             env["LD_PRELOAD"] = preloads  # ld.so reads it at the start, so the gateway must not wait for vLLM to set it

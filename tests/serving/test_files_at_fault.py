@@ -54,7 +54,7 @@ def test_storage_that_is_gone_for_a_while_stops_no_answer_and_is_followed_again_
         endpoint.release({"2": "two"}, "2")
         endpoint.applied(2)
     assert set(statuses) == {200}
-    assert endpoint.get("/readyz", None).json()["error"] is None
+    wait_until(lambda: endpoint.get("/readyz", None).json()["error"] is None, "the error to be withdrawn")
 
 
 def test_a_release_file_that_is_still_being_written_is_applied_once_it_is_whole(endpoint: Running) -> None:
@@ -67,7 +67,7 @@ def test_a_release_file_that_is_still_being_written_is_applied_once_it_is_whole(
     assert endpoint.ask().headers["x-tuneline-version"] == "1"
     file.write_text(whole)
     endpoint.applied(2)
-    assert endpoint.get("/readyz", None).json()["error"] is None
+    wait_until(lambda: endpoint.get("/readyz", None).json()["error"] is None, "the error to be withdrawn")
 
 
 def test_an_older_release_that_turns_up_late_changes_nothing(endpoint: Running) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -77,7 +78,8 @@ def test_what_breaks_is_told_with_its_traceback_in_one_line(endpoint: Running) -
     Path(endpoint.store, "releases").mkdir()
     Path(endpoint.store, "releases", "00000001.json").write_text("{")
     wait_until(lambda: any(line["level"] == "ERROR" for line in lines(endpoint)), "the error to be told")
-    Path(endpoint.store, "keys.json").write_text("nonsense")
+    shutil.rmtree(Path(endpoint.store, "releases"))
+    Path(endpoint.store, "releases").write_text("not a folder")
     broken = wait_until(lambda: [line for line in lines(endpoint) if "exception" in line], "the traceback")
     assert "Traceback" in broken[0]["exception"]
 
