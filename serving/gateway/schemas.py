@@ -168,7 +168,7 @@ class SchemaFormat(_Model):
 class _Sampling(_Model):
     model: Text
     stream: bool = False
-    stream_options: dict[Literal["include_usage", "include_obfuscation"], bool] | None = None
+    stream_options: dict[Literal["include_usage", "include_obfuscation", "continuous_usage_stats"], bool] | None = None
     max_tokens: Count | None = None
     min_tokens: Annotated[int, Field(ge=0, le=_MAX_COUNT)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None

@@ -73,6 +73,6 @@ def test_a_stopped_engine_ends_its_stream_with_an_error_and_is_replaced_with_its
             after = client.post("/v1/completions", json=QUESTION | {"max_tokens": 8})
             assert after.json()["choices"] == before
             assert after.headers["x-tuneline-version"] == "1"
-        guards = [process for process in gateway if "serving" in " ".join(process.cmdline())]
-        assert guards
+        guards = [process for process in running(gateway) if {"serving", "serving.worker"} & set(process.cmdline())]
+        assert len(guards) == 2
     assert running([*new, *guards]) == []
