@@ -164,7 +164,7 @@ def test_a_second_signal_ends_it_at_once(endpoint: Running) -> None:
         pieces = response.iter_text()
         next(pieces)
         endpoint.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: endpoint.ask().status_code == 503, "the first signal to be heard")
+        wait_until(lambda: endpoint.ask(max_tokens=1).status_code == 503, "the first signal to be heard")
         endpoint.process.send_signal(signal.SIGTERM)
         assert endpoint.process.wait(10) == 0
     assert running(tree) == []

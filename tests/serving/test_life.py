@@ -18,6 +18,7 @@ import pytest
 
 from tests.serving.conftest import Running, running, wait_until
 from tuneline import paths
+from tuneline.release import GatewayArguments
 
 
 def live(endpoint: Running) -> Running:
@@ -80,7 +81,8 @@ def test_a_stream_that_the_engines_death_cuts_ends_with_an_error_and_without_don
 
 
 def test_a_hanging_engine_is_not_ready(endpoint: Running) -> None:
-    live(endpoint)
+    endpoint.release({"1": "one"}, "1", gateway=GatewayArguments(hang_seconds=10))  # and 5 s later it would be ended
+    endpoint.start().ready()
     endpoint.tell("hang")
     wait_until(lambda: endpoint.get("/readyz", None).json()["state"] == "engine not answering", "readyz to notice", 90)
     endpoint.untell("hang")
