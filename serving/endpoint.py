@@ -36,7 +36,7 @@ class Endpoint:
         self.live.observers.append(self.metrics.count)
         self.admission = Admission(self.metrics, self._release)
         self.canary = CanaryGuard(settings, self.live, self.metrics)
-        self.shadows = Shadows(settings, self.live, self.metrics, busy=lambda: self.admission.queue.waiting > 0)
+        self.shadows = Shadows(settings, self.live, self.metrics, self.admission.queue)
         self.live.observers += [self.canary.observe, self.shadows.observe]
         self.live.beside.append(self.shadows.begin)
         self.reconciler = Reconciler(settings, self.live, self.metrics)

@@ -60,7 +60,7 @@ class CanaryGuard:
         self._window.add(
             Answer(
                 # in the shadow both answer the same questions, so each stands for itself
-                caller=question.request_id if shadow else question.caller,
+                caller=object() if shadow else question.caller,
                 errors=outcome.failed,
                 empty=outcome.empty,
                 overlong=outcome.overlong,

@@ -50,5 +50,9 @@ class PairLog(RotatingFileHandler):
         self.handle(logging.makeLogRecord({"msg": line}))
 
     def _open(self) -> io.TextIOWrapper:
-        fd = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        return io.TextIOWrapper(io.FileIO(fd, "a"), encoding="utf-8")
+        # half a surrogate pair, which a model may well write, becomes the escape that JSON has for it
+        return open(self.baseFilename, "a", encoding="utf-8", errors="backslashreplace", opener=_for_its_owner)
+
+
+def _for_its_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -166,7 +166,16 @@ def test_an_equal_challenger_keeps_its_traffic_and_its_callers(endpoint: Running
     again = {n: endpoint.ask(user=f"caller {n}", stream=True).headers["x-tuneline-version"] for n in range(60)}
     assert first == again and set(first.values()) == {"1", "2"}
     assert len({endpoint.ask().headers["x-tuneline-version"] for _ in range(10)}) == 1  # one key is one caller
-    assert ask_all(endpoint, 60, temperature=3) == [400] * 60  # what is refused counts against nobody
+    assert len(releases(endpoint)) == 1
+
+
+def test_what_the_engine_refuses_counts_against_nobody(endpoint: Running) -> None:
+    endpoint.release({"1": "one", "2": "two"}, "1", routes=CANARY)
+    endpoint.start().ready()
+    assert set(ask_all(endpoint, 30)) == {200}
+    drawn = next(n for n in range(60) if endpoint.ask(user=f"caller {n}").headers["x-tuneline-version"] == "2")
+    assert {endpoint.ask(user=f"caller {drawn}", seed=13).status_code for _ in range(30)} == {422}
+    assert endpoint.ask(user=f"caller {drawn}").headers["x-tuneline-version"] == "2"
     assert len(releases(endpoint)) == 1
 
 
