@@ -48,6 +48,7 @@ class Endpoint:
         adopt_orphans()
         self.settings.workdir.mkdir(parents=True, exist_ok=True)
         clear_private_folders(self.settings.workdir)
+        self.canary.start()
         self._following = [
             asyncio.create_task(self.keys.follow(), name="keys"),
             asyncio.create_task(self.reconciler.follow(), name="reconciler"),

@@ -16,7 +16,7 @@ from pathlib import Path
 from serving.engine.command import EngineSpec
 from serving.engine.supervisor import Engine, EngineAway
 from serving.gateway.answer import Live
-from serving.gateway.routing import RouteTable, engine_name
+from serving.gateway.routing import engine_name
 from serving.metrics import Metrics
 from serving.settings import Settings
 from tuneline.errors import TunelineError, UserError
@@ -135,9 +135,9 @@ class Reconciler:
             await self._load(folders)
         else:
             await self._replace_engine(spec, folders, release.sequence)
-        self._live.table = RouteTable.of(release)
+        table = self._live.apply(release)
         self._metrics.release_sequence.set(release.sequence)
-        self._metrics.set_traffic(release.traffic())
+        self._metrics.set_traffic(table.traffic())
         took = (time.monotonic() - began) * 1000
         logger.info("release %d applied after %.0f ms: %s", release.sequence, took, release.reason)
         self._last_good.write_text(f"{release.sequence}\n")

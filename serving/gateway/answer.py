@@ -15,6 +15,7 @@ from serving.gateway.exchange import engine_body, exchange
 from serving.gateway.observe import Record
 from serving.gateway.outcome import CLIENT_GONE, Observer, Outcome, Question
 from serving.gateway.routing import RouteTable
+from tuneline.release import Release
 
 
 class Live:
@@ -24,6 +25,7 @@ class Live:
         engine: the engine that has the table's adapters. Table and engine are replaced together, without a pause.
         table: the applied release; the reconciler replaces it.
         observers: called with every question that reached a version, once it is over.
+        ended: the release whose canary this gateway has ended; applied again, its challenger still gets nobody.
         beside: called with every question and its outcome just before the engine is asked; shadows begin here.
     """
 
@@ -31,8 +33,15 @@ class Live:
         self.endpoint = endpoint
         self.engine = engine
         self.table: RouteTable | None = None
+        self.ended: Release | None = None
         self.observers: list[Observer] = []
         self.beside: list[Callable[[Question, Outcome, RouteTable, Engine], None]] = []
+
+    def apply(self, release: Release) -> RouteTable:
+        """Answer from a release whose adapters are loaded, from the next question on."""
+        table = RouteTable.of(release)
+        self.table = table.without_challenger() if release == self.ended else table
+        return self.table
 
 
 class ToClient:

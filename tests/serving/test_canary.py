@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import random
@@ -14,9 +15,15 @@ from typing import Any
 
 import pytest
 
+from serving.canary.ended import End, UnwrittenEnd
+from serving.canary.guard import CanaryGuard
 from serving.canary.judge import chance, judge
 from serving.canary.window import STEP, Answer, Window
+from serving.engine.supervisor import Engine
+from serving.gateway.answer import Live
 from serving.gateway.routing import place_of
+from serving.metrics import Metrics
+from serving.settings import Settings
 from tests.serving.conftest import Running, wait_until
 from tuneline.release import CanaryBounds, Release, ReleaseStore
 
@@ -244,3 +251,46 @@ def test_where_the_end_cannot_be_written_the_challenger_gets_nobody_and_it_is_tr
     endpoint.applied(2)
     assert json.loads((folder / "00000002.json").read_text())["author"] == "gateway of tiny"
     wait_until(lambda: endpoint.get("/readyz", None).json()["error"] is None, "the error to be gone")
+
+
+def test_an_end_that_could_not_be_written_is_written_after_a_restart(endpoint: Running) -> None:
+    endpoint.release({"1": "one", "2": "two"}, "1", routes=CANARY)
+    endpoint.start().ready()
+    endpoint.tell("fail-two")
+    folder = Path(endpoint.store) / "releases"
+    folder.rename(folder.with_name("aside"))  # as where a mount is gone
+    ask_all(endpoint)
+    wait_until(lambda: endpoint.get("/readyz", None).json()["error"], "the error")
+    remembered = endpoint.workdir / "ended-canary.json"
+    wait_until(remembered.exists, "the end to be remembered")
+    endpoint.stop()
+    folder.with_name("aside").rename(folder)
+    endpoint.start().ready()
+    endpoint.applied(2)  # although nobody has asked anything
+    assert releases(endpoint)[-1].reason.startswith("canary of version 2 ended: ")
+    wait_until(lambda: not remembered.exists(), "it to be forgotten")
+
+
+def test_a_release_whose_canary_has_ended_is_applied_without_its_challenger(endpoint: Running, tmp_path: Path) -> None:
+    settings = Settings("tiny", str(tmp_path), tmp_path)
+    metrics = Metrics("tiny")
+    live = Live("tiny", Engine(settings, metrics))
+    judged = endpoint.release({"1": "one", "2": "two"}, "1", routes=CANARY)
+    UnwrittenEnd(tmp_path).keep(End(judged=judged, bound="errors", reason="it failed"))
+
+    async def restarted() -> None:
+        guard = CanaryGuard(settings, live, metrics)
+        guard.start()
+        await guard.stop()
+
+    asyncio.run(restarted())
+    again = live.apply(Release.model_validate_json(judged.model_dump_json()))
+    assert again.challenger is None and again.traffic() == {"1": 100.0}
+    assert again.pinned("2").version == "2"
+    another = live.apply(judged.model_copy(update={"sequence": 2}))
+    assert another.challenger is not None and another.traffic() == {"1": 50.0, "2": 50.0}
+
+
+def test_a_remembered_end_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+    (tmp_path / "ended-canary.json").write_text('{"judged": ')
+    assert UnwrittenEnd(tmp_path).read() is None
