@@ -94,10 +94,14 @@ def chance_of_more(hits: int, answers: int, share: float) -> float:
     """How probable at least ``hits`` among ``answers`` are at a share of 1: the upper tail of the binomial."""
     if not 0 < share < 1:
         return float(share > 0)
-    return sum(
-        math.exp(_ln_choose(answers, i) + i * math.log(share) + (answers - i) * math.log1p(-share))
-        for i in range(hits, answers + 1)
-    )
+    term = math.exp(_ln_choose(answers, hits) + hits * math.log(share) + (answers - hits) * math.log1p(-share))
+    total = 0.0
+    for i in range(hits, answers + 1):
+        total += term
+        term *= (answers - i) / (i + 1) * share / (1 - share)
+        if term < total * 1e-9 and i > answers * share:
+            break
+    return total
 
 
 def _ln_choose(n: int, k: int) -> float:
@@ -105,20 +109,31 @@ def _ln_choose(n: int, k: int) -> float:
 
 
 def _exceeds(hits: int, other_hits: int, allowed: float, window: Window, bounds: CanaryBounds) -> bool:
-    """Whether a share is more than ``allowed`` points above production's, and above it beyond chance.
+    """Whether a share is more than ``allowed`` points above production's, and above that beyond chance.
 
-    When production answered nothing, nothing tells what share the questions themselves bring with them; then the share
-    must be above the allowed points beyond chance.
+    To be beyond chance above production alone is not enough: of challengers that failed 1.5 points more often, with 2
+    allowed, that ended 54 %. So all three must hold: Fisher's test says that it is above production; the binomial,
+    exact for the few failures of a few answers, that it is above what is allowed; and the normal approximation says so,
+    too, which knows how uncertain production's own share is.
     """
     new, old = window.challenger.counts, window.champion.counts
+    # without answers of production nothing tells what share the questions themselves bring with them
     other = other_hits / old.answers if old.answers else 0.0
-    if (hits / new.answers - other) * 100 <= allowed:
+    most, share = other + allowed / 100, hits / new.answers
+    if share <= most:
         return False
-    if old.answers:
-        luck = chance(hits, new.answers, other_hits, old.answers)
-    else:
-        luck = chance_of_more(hits, new.answers, allowed / 100)
-    return luck < level(window.seen, bounds.min_requests, window.length)
+    enough = level(window.seen, bounds.min_requests, window.length)
+    if chance_of_more(hits, new.answers, most) >= enough:
+        return False
+    if not old.answers:
+        return True
+    error = math.sqrt(most * (1 - most) / new.answers + other * (1 - other) / old.answers)
+    return share - most > _z(enough) * error and chance(hits, new.answers, other_hits, old.answers) < enough
+
+
+def _z(probability: float) -> float:
+    """How many standard errors the normal distribution exceeds with this probability."""
+    return -statistics.NormalDist().inv_cdf(probability)
 
 
 def _ttft(window: Window, bounds: CanaryBounds, champion: str) -> Verdict | None:
@@ -130,7 +145,11 @@ def _ttft(window: Window, bounds: CanaryBounds, champion: str) -> Verdict | None
     if slow <= usual * bounds.ttft or slow - usual < _TTFT_SECONDS:
         return None
     limit = max(usual * bounds.ttft, usual + _TTFT_SECONDS)
-    if not _beyond_callers(window, lambda answer: None if answer.ttft is None else answer.ttft > limit, 0.0, bounds):
+    # a median is above the limit when more than half of the answers are; production's share of those is its own
+    allowed = 0.5 - sum(ttft > limit for ttft in old) / len(old)
+    if not _beyond_callers(
+        window, lambda answer: None if answer.ttft is None else answer.ttft > limit, allowed, bounds
+    ):
         return None
     return Verdict(
         "ttft",
@@ -140,7 +159,7 @@ def _ttft(window: Window, bounds: CanaryBounds, champion: str) -> Verdict | None
 
 
 def _beyond_callers(window: Window, of: Callable[[Answer], bool | None], allowed: float, bounds: CanaryBounds) -> bool:
-    """Whether a difference is more than the luck of which callers the challenger drew.
+    """Whether a difference is above what is allowed by more than the luck of which callers the challenger drew.
 
     A caller who asks for 16 tokens is cut off by every version, one with long prompts waits for every version. Callers
     are what is drawn, so the variance is taken over callers, not over answers (for a ratio of cluster totals: Cochran,
@@ -151,7 +170,7 @@ def _beyond_callers(window: Window, of: Callable[[Answer], bool | None], allowed
         of: whether an answer shows what is being judged; None leaves it out.
         allowed: by how much the share may exceed production's, of 1.
     """
-    z = -statistics.NormalDist().inv_cdf(level(window.seen, bounds.min_requests, window.length))
+    z = _z(level(window.seen, bounds.min_requests, window.length))
     new = _by_caller(window.challenger.sampled(), of)
     old = _by_caller(window.champion.sampled(), of)
     most = max(new, key=lambda caller: new[caller][0])
@@ -160,7 +179,7 @@ def _beyond_callers(window: Window, of: Callable[[Answer], bool | None], allowed
         return False
     if not old:
         return _share(rest) > allowed
-    return all(_share(side) - _share(old) > max(allowed, z * _error(side, old)) for side in (new, rest))
+    return all(_share(side) - _share(old) > allowed + z * _error(side, old) for side in (new, rest))
 
 
 Totals = dict[Hashable, tuple[int, int]]  # hits and answers of each caller

@@ -54,10 +54,10 @@ def test_another_challenger_draws_other_callers() -> None:
 
 
 def filled(
-    champion: dict[str, float], challenger: dict[str, float], answers: int = 2000, percent: float = 20
+    champion: dict[str, float], challenger: dict[str, float], answers: int = 2000, percent: float = 20, seed: int = 3
 ) -> tuple[Window, Any]:
     """A canary's window and the first verdict on it; versions are the shares of 1 of what went wrong."""
-    luck, window = random.Random(3), Window(BOUNDS.min_requests)
+    luck, window = random.Random(seed), Window(BOUNDS.min_requests)
     for number in range(answers):
         new = luck.random() * 100 < percent
         shares = challenger if new else champion
@@ -81,6 +81,16 @@ def test_each_bound_ends_a_canary_and_says_with_which_numbers(reason: str) -> No
 def test_two_equal_versions_that_often_fail_are_left_alone() -> None:
     same = {"errors": 0.1, "empty": 0.1, "overlong": 0.3}
     assert filled(same, same, answers=10_000)[1] is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "usual", "worse"),
+    [("errors", 0.002, 0.02), ("empty", 0.01, 0.055), ("overlong", 0.05, 0.14), ("ttft", 0.1, 0.19)],
+)
+def test_a_challenger_that_is_worse_within_its_bounds_keeps_its_traffic(
+    reason: str, usual: float, worse: float
+) -> None:
+    assert [filled({reason: usual}, {reason: worse}, seed=seed)[1] for seed in range(20)] == [None] * 20
 
 
 def test_nothing_is_judged_before_the_challenger_has_answered_often_enough() -> None:
