@@ -1,8 +1,9 @@
 """Whether a challenger is worse than production by more than its bounds allow, and not by chance.
 
 The question is asked again after every answer, for hours. A test at the usual 5 % would sooner or later say yes of two
-equal versions, so each criterion has 0.25 % for the whole life of a canary, spent in ever smaller parts
-(`benchmarks/canary.py` measures what that comes to).
+equal versions, so each criterion has 0.25 % for the whole life of a canary, spent in ever smaller parts. Measured by
+`benchmarks/canary.py` over 10,000 answers: none of 2,700 canaries of equal versions was ended, and up to 0.9 % of 1,000
+whose challenger is exactly as bad as a bound allows, since looks between two fresh ones are not quite free.
 """
 
 from __future__ import annotations
