@@ -2,9 +2,10 @@
 
     python -m benchmarks.canary --json canary.json
 
-Of two equal versions at most 2 % of canaries may be ended within 10,000 answers, each of which is another look; a
-challenger that is worse by a lot should be ended within some hundred of its answers. Callers who differ (one in five
-asks for so few tokens that every version is cut off; prompts of different lengths) must not count against a version.
+Of two equal versions at most 2 % of canaries may be ended within 10,000 answers, each of which is another look, and of
+challengers that are just as much worse as their bounds allow no more either; one that is worse by a lot should be
+ended within some hundred of its answers. Callers who differ (one in five asks for so few tokens that every version is
+cut off; prompts of different lengths) must not count against a version.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import random
 import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -67,15 +68,29 @@ def _equal(name: str, version: Version, **changes: Any) -> Case:
 
 FREQUENT = Version(errors=0.05, empty=0.1, overlong=0.3, spread=1.5)
 RARE = Version(errors=0.0005, empty=0.0005, overlong=0.001, spread=0.3)
+CHAMPION = Version()
+AT_ITS_BOUND = {
+    "errors": replace(CHAMPION, errors=CHAMPION.errors + BOUNDS.errors / 100),
+    "empty": replace(CHAMPION, empty=CHAMPION.empty + BOUNDS.empty / 100),
+    "overlong": replace(CHAMPION, overlong=CHAMPION.overlong + BOUNDS.overlong / 100),
+    "ttft": replace(CHAMPION, ttft=CHAMPION.ttft * BOUNDS.ttft),
+}
 CASES = (
     *(_equal(f"equal, {percent} % of traffic", Version(), percent=percent) for percent in (2, 10, 50)),
     *(_equal(f"equal and often bad, {percent} % of traffic", FREQUENT, percent=percent) for percent in (2, 10, 50)),
     _equal("equal and hardly ever bad", RARE),
     _equal("equal, 20 callers who differ", Version(), percent=20, callers=20, differ=True),
     _equal("equal, 200 callers who differ", Version(), callers=200, differ=True),
+    *(
+        Case(f"as bad as allowed: {bound}, {percent} % of traffic", challenger=version, percent=percent, most=0.02)
+        for bound, version in AT_ITS_BOUND.items()
+        for percent in (10, 50)
+    ),
     Case("every answer fails", challenger=Version(errors=1.0), least=0.99),
     Case("one answer in ten fails", challenger=Version(errors=0.1), least=0.95),
+    Case("one answer in twenty fails, 50 % of traffic", challenger=Version(errors=0.05), percent=50, least=0.95),
     Case("one answer in five is empty", challenger=Version(empty=0.2), least=0.95),
+    Case("one in four is cut off, 50 % of traffic", challenger=Version(overlong=0.25), percent=50, least=0.95),
     Case("half are cut off", challenger=Version(overlong=0.5), least=0.95),
     Case("half are cut off, 200 callers", challenger=Version(overlong=0.5), callers=200, least=0.95),
     Case("three times slower", challenger=Version(ttft=0.6), least=0.95),

@@ -47,7 +47,7 @@ class Endpoint:
         self.admission = Admission(self.metrics, self._release)
         self.answered = Answered()
         self.canary = CanaryGuard(settings, self.live, self.metrics)
-        self.shadows = Shadows(settings, self.live, self.metrics, busy=lambda: self.admission.queue.waiting > 0)
+        self.shadows = Shadows(settings, self.live, self.metrics, self.admission.queue)
         self.live.observers += [self.metrics.count, self.answered.add, self.canary.observe, self.shadows.observe]
         self.live.beside.append(self.shadows.begin)
         self.feedback = FeedbackStore(settings.folder, self.metrics)
@@ -66,6 +66,7 @@ class Endpoint:
         adopt_orphans()
         self.settings.workdir.mkdir(parents=True, exist_ok=True)
         clear_private_folders(self.settings.workdir)
+        self.canary.start()
         self.engine.prepare()
         self.feedback.start()
         self._following = [

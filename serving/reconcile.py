@@ -155,11 +155,11 @@ class Reconciler:
             engine = self._engine
         else:
             engine = await self._another_engine(spec, folders, release, before)
-        old, table = self._engine, RouteTable.of(release)
-        self._live.table, self._live.engine = table, engine  # together: who asks sees both or neither
+        old = self._engine
+        table = self._live.apply(release, engine)
         engine.hang_seconds = release.gateway.hang_seconds
         self._metrics.release_sequence.set(release.sequence)
-        self._metrics.set_traffic(release.traffic())
+        self._metrics.set_traffic(table.traffic())
         took = (time.monotonic() - began) * 1000
         logger.info("release %d applied after %.0f ms: %s", release.sequence, took, release.reason)
         self._last_good.write_text(f"{release.sequence}\n")

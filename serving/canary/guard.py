@@ -1,7 +1,8 @@
 """Ends a canary whose challenger is worse than its bounds allow.
 
 The end is the next release: production alone. Until it is written, and wherever it cannot be, this gateway alone sends
-the challenger nobody any more. Several replicas may come to the same end at once; one writes it, the others see that.
+the challenger nobody any more, after a restart neither. Several replicas may come to the same end at once; one writes
+it, the others see that.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Coroutine
 from datetime import UTC, datetime
+from typing import Any
 
+from serving.canary.ended import End, UnwrittenEnd
 from serving.canary.judge import Verdict, judge
 from serving.canary.window import Answer, Window
 from serving.gateway.answer import Live
@@ -40,17 +44,19 @@ class CanaryGuard:
         self._window = Window(1)
         self._deaths: set[tuple[str, int]] = set()
         self._ending: asyncio.Task[None] | None = None
-        self._ended: int | None = None
+        self._unwritten = UnwrittenEnd(settings.workdir)
         self.error: str | None = None
+
+    def start(self) -> None:
+        """Take up what an earlier life of this gateway could not write; before the first release is applied."""
+        if (end := self._unwritten.read()) is not None:
+            self._live.ended = end.judged
+            self._finish(self._write(end))
 
     def observe(self, question: Question, outcome: Outcome) -> None:
         """Count an answer and judge the challenger by it; an ``Observer``."""
         table = self._live.table
         if table is None or table.production is None or table.challenger is None or not self._counts(table, outcome):
-            return
-        if table.release.sequence == self._ended:
-            # applied again, as after a restart of the engine, while the end could not be written yet
-            self._live.table = table.without_challenger()
             return
         shadow = table.release.routes.shadow
         if shadow and not table.drawn(question.caller):
@@ -60,7 +66,7 @@ class CanaryGuard:
         self._window.add(
             Answer(
                 # in the shadow both answer the same questions, so each stands for itself
-                caller=question.request_id if shadow else question.caller,
+                caller=object() if shadow else question.caller,
                 errors=outcome.failed,
                 empty=outcome.empty,
                 overlong=outcome.overlong,
@@ -71,8 +77,7 @@ class CanaryGuard:
         if outcome.role != "production" and self._ending is None:
             verdict = judge(self._window, table.release.routes.bounds, table.production.version)
             if verdict is not None:
-                self._ending = asyncio.create_task(self._end(table, verdict), name="canary's end")
-                self._ending.add_done_callback(self._over)
+                self._finish(self._end(table, verdict))
 
     async def stop(self) -> None:
         """Give up what could not be written yet."""
@@ -112,52 +117,61 @@ class CanaryGuard:
             logger.warning("the engine broke under the canary, which begins again: %s", verdict.numbers)
             self._begin(table)
             return
-        self._live.table = table.without_challenger()
-        self._ended = table.release.sequence
-        self._metrics.set_traffic(_alone(table.release).traffic())
         assert table.challenger is not None
         reason = f"canary of version {table.challenger.version} ended: {verdict.numbers}"
         logger.error("%s", reason)
-        await self._write(table.release, reason, verdict)
+        self._live.ended = table.release
+        self._live.table = table.without_challenger()
+        self._metrics.set_traffic(self._live.table.traffic())
+        await self._write(End(judged=table.release, bound=verdict.reason, reason=reason))
 
-    async def _write(self, judged: Release, reason: str, verdict: Verdict) -> None:
+    async def _write(self, end: End) -> None:
         """Write the next release, unless somebody else has; try again while the store cannot be written."""
         attempts = 0
         while True:
             try:
-                written = await asyncio.to_thread(self._append, judged, reason)
+                written = await asyncio.to_thread(self._append, end)
+                break
             except ReleaseConflict:
-                written = None
+                written = False
+                break
             except Exception as error:  # noqa: BLE001 - storage clients raise what they like
                 if not attempts:
-                    self._metrics.aborts.labels(self._metrics.endpoint, verdict.reason).inc()
+                    self._metrics.aborts.labels(self._metrics.endpoint, end.bound).inc()
                     logger.error("the end of the canary could not be written, this gateway alone keeps it: %r", error)
-                self.error = f"{reason}; the release that says so could not be written: {error}"
+                    await asyncio.to_thread(self._unwritten.keep, end)
+                self.error = f"{end.reason}; the release that says so could not be written: {error}"
                 await asyncio.sleep(_RETRY_SECONDS[min(attempts, len(_RETRY_SECONDS) - 1)])
                 attempts += 1
-                continue
-            if written is None:
-                logger.info("a newer release than %d is there already", judged.sequence)
-            elif not attempts:
-                self._metrics.aborts.labels(self._metrics.endpoint, verdict.reason).inc()
-            self.error = None
-            return
+        if not written:
+            logger.info("a newer release than %d is there already", end.judged.sequence)
+        elif not attempts:
+            self._metrics.aborts.labels(self._metrics.endpoint, end.bound).inc()
+        self.error = None
+        self._unwritten.forget()
 
-    def _append(self, judged: Release, reason: str) -> Release | None:
-        """The written release, or None when the judged one is not the current one any more."""
+    def _append(self, end: End) -> bool:
+        """Whether the release was written; not when the judged one is not the current one any more."""
         store = ReleaseStore(f"{self._settings.folder.rstrip('/')}/releases")
-        if store.sequences()[-1:] != [judged.sequence]:
-            return None
-        release = _alone(judged).model_copy(
+        newest = store.sequences()[-1:]
+        if not newest:  # a folder that is not mounted looks like this, and will be back
+            raise FileNotFoundError(f"{store.folder} holds no release")
+        if newest != [end.judged.sequence] or store.read(newest[0]) != end.judged:
+            return False
+        release = _alone(end.judged).model_copy(
             update={
-                "sequence": judged.sequence + 1,
+                "sequence": end.judged.sequence + 1,
                 "created_at": datetime.now(UTC),
-                "author": f"gateway of {judged.endpoint}",
-                "reason": reason,
+                "author": f"gateway of {end.judged.endpoint}",
+                "reason": end.reason,
             }
         )
         store.create(release)
-        return release
+        return True
+
+    def _finish(self, ending: Coroutine[Any, Any, None]) -> None:
+        self._ending = asyncio.create_task(ending, name="canary's end")
+        self._ending.add_done_callback(self._over)
 
     def _over(self, task: asyncio.Task[None]) -> None:
         self._ending = None

@@ -1,7 +1,8 @@
 """The challenger in the shadow: asked what production is asked, by the callers of its share, and seen by nobody.
 
-A shadow is let in only where there is room, so that it takes nobody's place, and it ends with the answer it belongs to
-when that one's client leaves. Both answers of a pair become one line of ``shadow.jsonl``.
+A shadow is let in only while nobody waits and the engine has a sequence free for it, so that it takes nobody's place,
+and it ends with the answer it belongs to when that one's client leaves. Both answers of a pair become one line of
+``shadow.jsonl``.
 """
 
 from __future__ import annotations
@@ -11,21 +12,27 @@ import contextlib
 import json
 import logging
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from serving.canary.pairs import PairLog, texts
 from serving.engine.supervisor import Engine
+from serving.gateway.admission import Queue
 from serving.gateway.answer import Live
 from serving.gateway.errors import ApiError
 from serving.gateway.exchange import engine_body, exchange
 from serving.gateway.outcome import CLIENT_GONE, Outcome, Question
+from serving.gateway.redact import redact
 from serving.gateway.routing import RouteTable, Target
+from serving.gateway.said import texts
+from serving.gateway.weight import weigh
 from serving.metrics import Metrics
+from serving.private_log import PrivateLog
 from serving.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+_FILE_BYTES = 32 * 2**20  # about 80,000 pairs without texts
+_FILES = 3
 
 _MOST = 8  # under way at once
 
@@ -42,11 +49,16 @@ class Nowhere:
 
 @dataclass(eq=False)
 class _Pair:
-    """A question, production's outcome, and the challenger's."""
+    """A question, production's outcome, and the challenger's.
+
+    Attributes:
+        places: sequences in the engine that the shadow may take.
+    """
 
     question: Question
     seen: Outcome
     shadow: Outcome
+    places: int
     seen_is_over: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
 
@@ -55,14 +67,14 @@ class Shadows:
     """The shadows under way.
 
     Args:
-        busy: whether questions wait for a place in the engine.
+        queue: the places that visible answers have in the engine; shadows take none of them.
     """
 
-    def __init__(self, settings: Settings, live: Live, metrics: Metrics, busy: Callable[[], bool]) -> None:
+    def __init__(self, settings: Settings, live: Live, metrics: Metrics, queue: Queue) -> None:
         self._live = live
         self._metrics = metrics
-        self._busy = busy
-        self._log = PairLog(settings.workdir / "shadow.jsonl")
+        self._queue = queue
+        self._log = PrivateLog(settings.workdir / "shadow.jsonl", _FILE_BYTES, _FILES)
         self._pairs: dict[int, _Pair] = {}  # by the identity of production's outcome
 
     def begin(self, question: Question, outcome: Outcome, table: RouteTable, engine: Engine) -> None:
@@ -75,12 +87,13 @@ class Shadows:
             or not table.drawn(question.caller)
         ):
             return
-        if len(self._pairs) >= _MOST or self._busy() or not engine.ready:
+        places = weigh(question.request, table.release.gateway, table.release.engine).places
+        if not self._room(places, table.release.engine.max_num_seqs):
             self._metrics.shadows_dropped.labels(self._metrics.endpoint).inc()
             return
         outcome.keep = True
         shadow = Outcome(challenger.version, "shadow", streamed=outcome.streamed, keep=True)
-        pair = self._pairs[id(outcome)] = _Pair(question, outcome, shadow)
+        pair = self._pairs[id(outcome)] = _Pair(question, outcome, shadow, places)
         # counted from now on and not from the task's first step: between the two a release may unload the adapter
         held = contextlib.ExitStack()
         held.enter_context(engine.in_flight.on(challenger.engine_name))
@@ -112,6 +125,13 @@ class Shadows:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._log.close()
 
+    def _room(self, places: int, sequences: int) -> bool:
+        """Whether a shadow fits beside the visible answers and the other shadows."""
+        if len(self._pairs) >= _MOST or self._queue.waiting:
+            return False
+        shadows = sum(pair.places for pair in self._pairs.values())
+        return self._queue.taken + shadows + places <= sequences
+
     async def _answer(self, pair: _Pair, target: Target, engine: Engine, held: contextlib.ExitStack) -> None:
         question = replace(pair.question, request_id=f"{pair.question.request_id}-shadow")
         try:
@@ -139,7 +159,8 @@ class Shadows:
             "equal": seen == shadow,
         }
         if with_texts:
-            line["production"]["texts"], line["challenger"]["texts"] = seen, shadow
+            line["production"]["texts"] = [redact(text) for text in seen]
+            line["challenger"]["texts"] = [redact(text) for text in shadow]
         self._log.write(json.dumps(line, ensure_ascii=False))
 
 

@@ -18,6 +18,7 @@ from serving.gateway.observe import Record
 from serving.gateway.outcome import CLIENT_GONE, Observer, Outcome, Question
 from serving.gateway.prompt_log import PromptLog
 from serving.gateway.routing import RouteTable
+from tuneline.release import Release
 
 
 class Live:
@@ -29,6 +30,7 @@ class Live:
         cache: answers that were given before.
         prompt_log: where a share of the conversations is written.
         observers: called with every question that reached a version, once it is over.
+        ended: the release whose canary this gateway has ended; applied again, its challenger still gets nobody.
         beside: called with every question and its outcome just before the engine is asked; shadows begin here.
     """
 
@@ -38,6 +40,7 @@ class Live:
         self.replacing: float | None = None
         self.cache = cache
         self.prompt_log = prompt_log
+        self.ended: Release | None = None
         self.observers: list[Observer] = [prompt_log.add]
         self.beside: list[Callable[[Question, Outcome, RouteTable, Engine], None]] = []
         self._table: RouteTable | None = None
@@ -52,6 +55,13 @@ class Live:
         self._table = table
         self.cache.follow(table)
         self.prompt_log.follow(table)
+
+    def apply(self, release: Release, engine: Engine) -> RouteTable:
+        """Answer from a release whose adapters ``engine`` has, from the next question on."""
+        table = RouteTable.of(release)
+        table = table.without_challenger() if release == self.ended else table
+        self.table, self.engine = table, engine  # together: who asks sees both or neither
+        return table
 
 
 class ToClient:

@@ -9,20 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import queue
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from io import TextIOWrapper
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
 from serving.gateway.outcome import Outcome, Question
 from serving.gateway.redact import redact_values
 from serving.gateway.routing import RouteTable
+from serving.gateway.said import answers
 from serving.gateway.schemas import ChatRequest
+from serving.private_log import PrivateLog
 
 logger = logging.getLogger(__name__)
 
@@ -80,30 +78,15 @@ class PromptLog:
             self._thread.join(_STOP_SECONDS)
 
     def _write(self) -> None:
-        file = _PrivateFile(self._path, maxBytes=_FILE_BYTES, backupCount=_FILES, encoding="utf-8")
-        file.setFormatter(logging.Formatter("%(message)s"))
+        file = PrivateLog(self._path, _FILE_BYTES, _FILES)
         while (item := self._waiting.get()) is not None:
             try:
                 line = json.dumps(entry(*item), ensure_ascii=False)
             except Exception:  # whatever the engine said, the next conversation is to be written
                 logger.exception("request %s could not be written to the prompt log", item[1].request_id)
                 continue
-            file.emit(logging.makeLogRecord({"msg": line}))
+            file.write(line)
         file.close()
-
-
-class _PrivateFile(RotatingFileHandler):
-    """A rotating file that its owner alone may read."""
-
-    def _open(self) -> TextIOWrapper:
-        fd = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        os.fchmod(fd, 0o600)
-        return os.fdopen(fd, "a", encoding=self.encoding)
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """A full disk is told of in the gateway's log, which may be on another."""
-        del record
-        logger.exception("%s could not be written", self.baseFilename)
 
 
 def entry(time: datetime, question: Question, outcome: Outcome) -> dict[str, Any]:
@@ -118,31 +101,7 @@ def entry(time: datetime, question: Question, outcome: Outcome) -> dict[str, Any
         "role": outcome.role,
         "result": outcome.result,
         asked: redact_values(request[asked]),
-        "answers": redact_values(answers(bytes(outcome.body), streamed=outcome.streamed)),
+        "answers": redact_values(answers(bytes(outcome.body))),
         "prompt_tokens": outcome.prompt_tokens,
         "completion_tokens": outcome.completion_tokens,
     }
-
-
-def answers(body: bytes, *, streamed: bool) -> list[dict[str, Any]]:
-    """What the model said, choice by choice: ``content``, and ``tool_calls`` as JSON where there are any.
-
-    Args:
-        body: the answer as the client got it, up to wherever it broke off.
-        streamed: whether that is server-sent events.
-    """
-    found: dict[int, dict[str, str]] = {}
-    for part in _events(body) if streamed else [json.loads(body)] if body else []:
-        for choice in part.get("choices", []):
-            said = choice.get("message") or choice.get("delta") or {"content": choice.get("text")}
-            answer = found.setdefault(choice.get("index", 0), {"content": ""})
-            answer["content"] += said.get("content") or ""
-            if said.get("tool_calls"):
-                answer["tool_calls"] = answer.get("tool_calls", "") + json.dumps(said["tool_calls"])
-    return [found[index] for index in sorted(found)]
-
-
-def _events(body: bytes) -> Iterator[dict[str, Any]]:
-    for event in body.split(b"\n\n"):
-        if event.startswith(b"data: {"):
-            yield json.loads(event.removeprefix(b"data: "))

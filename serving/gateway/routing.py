@@ -120,3 +120,9 @@ class RouteTable:
     def without_challenger(self) -> RouteTable:
         """The same table with all traffic at the production version; pinned questions reach every version still."""
         return replace(self, challenger=None)
+
+    def traffic(self) -> dict[str, float]:
+        """Percent of unpinned traffic per model version."""
+        if self.challenger is None and self.production is not None:
+            return {self.production.version: 100.0}
+        return self.release.traffic()

@@ -27,6 +27,8 @@ from tuneline.release.files import ADAPTER_FILES, fingerprint
 
 STUB = Path(__file__).with_name("stub_engine.py")
 KEYS = {"all": ["inference", "pin", "metrics", "feedback"], "inference": ["inference"], "metrics": ["metrics"]}
+# Plain HTTP to this machine: to read the certificates that nobody shows costs 40 ms of CPU for each question.
+_PLAIN: dict[str, Any] = {"timeout": 30, "verify": False, "trust_env": False}
 QUESTION = {"model": "tiny", "messages": [{"role": "user", "content": "how do I list pods?"}]}
 
 
@@ -166,12 +168,12 @@ class Running:
         wait_until(lambda: self.get("/release").json()["sequence"] == sequence, f"release {sequence} to be applied")
 
     def get(self, path: str, who: str | None = "all") -> httpx.Response:
-        return httpx.get(self.url + path, headers=_authorization(who), timeout=30)
+        return httpx.get(self.url + path, headers=_authorization(who), **_PLAIN)
 
     def post(
         self, path: str, body: Any, who: str | None = "all", headers: dict[str, str] | None = None
     ) -> httpx.Response:
-        return httpx.post(self.url + path, json=body, headers=_authorization(who) | (headers or {}), timeout=30)
+        return httpx.post(self.url + path, json=body, headers=_authorization(who) | (headers or {}), **_PLAIN)
 
     def ask(self, who: str | None = "all", headers: dict[str, str] | None = None, **fields: Any) -> httpx.Response:
         return self.post("/v1/chat/completions", QUESTION | fields, who, headers)
@@ -180,7 +182,7 @@ class Running:
         """A streamed answer, as httpx's context manager."""
         body = QUESTION | {"stream": True} | fields
         url = f"{self.url}/v1/chat/completions"
-        return httpx.stream("POST", url, json=body, headers=_authorization("all"), timeout=30)
+        return httpx.stream("POST", url, json=body, headers=_authorization("all"), **_PLAIN)
 
     def engine_pid(self) -> int | None:
         pid: int | None = self.get("/readyz", None).json()["engine"]["pid"]

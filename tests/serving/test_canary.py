@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
-import random
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,9 +14,13 @@ from typing import Any
 
 import pytest
 
-from serving.canary.judge import chance, judge
-from serving.canary.window import STEP, Answer, Window
+from serving.canary.ended import End, UnwrittenEnd
+from serving.canary.guard import CanaryGuard
+from serving.engine.supervisor import Engine
+from serving.gateway.answer import Live
 from serving.gateway.routing import place_of
+from serving.metrics import Metrics
+from serving.settings import Settings
 from tests.serving.conftest import Running, wait_until
 from tuneline.release import CanaryBounds, Release, ReleaseStore
 
@@ -44,80 +48,6 @@ def test_a_higher_percent_takes_callers_to_the_challenger_and_none_back() -> Non
 def test_another_challenger_draws_other_callers() -> None:
     both = drawn(10) & drawn(10, "b" * 64)
     assert len(both) < 50  # 20 by chance, 200 if they were the same
-
-
-def filled(
-    champion: dict[str, float], challenger: dict[str, float], answers: int = 2000, percent: float = 20
-) -> tuple[Window, Any]:
-    """A canary's window and the first verdict on it; versions are the shares of 1 of what went wrong."""
-    luck, window = random.Random(3), Window(BOUNDS.min_requests)
-    for number in range(answers):
-        new = luck.random() * 100 < percent
-        shares = challenger if new else champion
-        ttft = shares.get("ttft", 0.1) * luck.lognormvariate(0, 0.5)
-        wrong = {name: luck.random() < shares.get(name, 0) for name in ("errors", "empty", "overlong")}
-        window.add(Answer(f"caller {number % 400}", ttft=ttft, **wrong), challenger=new)
-        if new and (verdict := judge(window, BOUNDS, "6")) is not None:
-            return window, verdict
-    return window, None
-
-
-@pytest.mark.parametrize("reason", ["errors", "empty", "overlong", "ttft"])
-def test_each_bound_ends_a_canary_and_says_with_which_numbers(reason: str) -> None:
-    worse = 0.5
-    window, verdict = filled({reason: 0.02 if reason != "ttft" else 0.1}, {reason: worse})
-    assert verdict.reason == reason
-    assert window.seen < 100
-    assert "version 6's" in verdict.numbers and "allowed" in verdict.numbers
-
-
-def test_two_equal_versions_that_often_fail_are_left_alone() -> None:
-    same = {"errors": 0.1, "empty": 0.1, "overlong": 0.3}
-    assert filled(same, same, answers=10_000)[1] is None
-
-
-def test_nothing_is_judged_before_the_challenger_has_answered_often_enough() -> None:
-    window = Window(BOUNDS.min_requests)
-    for number in range(BOUNDS.min_requests):
-        assert judge(window, BOUNDS, "1") is None
-        window.add(Answer(number), challenger=False)
-        window.add(Answer(number, errors=True), challenger=True)
-    assert judge(window, BOUNDS, "1") is not None
-
-
-def test_a_challenger_with_all_the_traffic_is_judged_against_nothing() -> None:
-    _, verdict = filled({}, {"errors": 0.5}, percent=100)
-    assert verdict.reason == "errors"
-    assert "answered nothing meanwhile" in verdict.numbers
-    assert filled({}, {"errors": 0.015}, percent=100)[1] is None
-
-
-def test_one_caller_whose_answers_are_always_cut_off_ends_no_canary() -> None:
-    window = Window(BOUNDS.min_requests)
-    for number in range(500):
-        window.add(Answer(f"caller {number % 40}"), challenger=False)
-        window.add(Answer("the greedy one", overlong=True, ttft=9.0), challenger=True)
-        window.add(Answer(f"another {number % 10}", ttft=0.1), challenger=True)
-        assert judge(window, BOUNDS, "1") is None
-
-
-def test_a_version_that_breaks_late_is_found_in_the_newest_answers() -> None:
-    window = Window(BOUNDS.min_requests)
-    for number in range(20_000):
-        window.add(Answer(number), challenger=number % 2 == 0)
-    assert window.challenger.counts.answers <= window.length
-    assert len(window.champion.sampled()) <= window.length
-    for number in range(200):
-        window.add(Answer(number), challenger=False)
-        window.add(Answer(number, errors=True), challenger=True)
-        if judge(window, BOUNDS, "1"):
-            break
-    assert number < 2 * STEP
-
-
-def test_the_probability_is_fishers() -> None:
-    assert chance(3, 4, 1, 4) == pytest.approx(17 / 70)  # the lady tasting tea
-    assert chance(5, 50, 50, 500) == pytest.approx(0.586, abs=0.02)
 
 
 def ask_all(endpoint: Running, number: int = 120, **fields: Any) -> list[int]:
@@ -166,7 +96,16 @@ def test_an_equal_challenger_keeps_its_traffic_and_its_callers(endpoint: Running
     again = {n: endpoint.ask(user=f"caller {n}", stream=True).headers["x-tuneline-version"] for n in range(60)}
     assert first == again and set(first.values()) == {"1", "2"}
     assert len({endpoint.ask().headers["x-tuneline-version"] for _ in range(10)}) == 1  # one key is one caller
-    assert ask_all(endpoint, 60, temperature=3) == [400] * 60  # what is refused counts against nobody
+    assert len(releases(endpoint)) == 1
+
+
+def test_what_the_engine_refuses_counts_against_nobody(endpoint: Running) -> None:
+    endpoint.release({"1": "one", "2": "two"}, "1", routes=CANARY)
+    endpoint.start().ready()
+    assert set(ask_all(endpoint, 30)) == {200}
+    drawn = next(n for n in range(60) if endpoint.ask(user=f"caller {n}").headers["x-tuneline-version"] == "2")
+    assert {endpoint.ask(user=f"caller {drawn}", seed=13).status_code for _ in range(30)} == {422}
+    assert endpoint.ask(user=f"caller {drawn}").headers["x-tuneline-version"] == "2"
     assert len(releases(endpoint)) == 1
 
 
@@ -235,3 +174,46 @@ def test_where_the_end_cannot_be_written_the_challenger_gets_nobody_and_it_is_tr
     endpoint.applied(2)
     assert json.loads((folder / "00000002.json").read_text())["author"] == "gateway of tiny"
     wait_until(lambda: endpoint.get("/readyz", None).json()["error"] is None, "the error to be gone")
+
+
+def test_an_end_that_could_not_be_written_is_written_after_a_restart(endpoint: Running) -> None:
+    endpoint.release({"1": "one", "2": "two"}, "1", routes=CANARY)
+    endpoint.start().ready()
+    endpoint.tell("fail-two")
+    folder = Path(endpoint.store) / "releases"
+    folder.rename(folder.with_name("aside"))  # as where a mount is gone
+    ask_all(endpoint)
+    wait_until(lambda: endpoint.get("/readyz", None).json()["error"], "the error")
+    remembered = endpoint.workdir / "ended-canary.json"
+    wait_until(remembered.exists, "the end to be remembered")
+    endpoint.stop()
+    folder.with_name("aside").rename(folder)
+    endpoint.start().ready()
+    endpoint.applied(2)  # although nobody has asked anything
+    assert releases(endpoint)[-1].reason.startswith("canary of version 2 ended: ")
+    wait_until(lambda: not remembered.exists(), "it to be forgotten")
+
+
+def test_a_release_whose_canary_has_ended_is_applied_without_its_challenger(endpoint: Running, tmp_path: Path) -> None:
+    settings = Settings("tiny", str(tmp_path), tmp_path)
+    metrics = Metrics("tiny")
+    live = Live("tiny", Engine(settings, metrics))
+    judged = endpoint.release({"1": "one", "2": "two"}, "1", routes=CANARY)
+    UnwrittenEnd(tmp_path).keep(End(judged=judged, bound="errors", reason="it failed"))
+
+    async def restarted() -> None:
+        guard = CanaryGuard(settings, live, metrics)
+        guard.start()
+        await guard.stop()
+
+    asyncio.run(restarted())
+    again = live.apply(Release.model_validate_json(judged.model_dump_json()))
+    assert again.challenger is None and again.traffic() == {"1": 100.0}
+    assert again.pinned("2").version == "2"
+    another = live.apply(judged.model_copy(update={"sequence": 2}))
+    assert another.challenger is not None and another.traffic() == {"1": 50.0, "2": 50.0}
+
+
+def test_a_remembered_end_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+    (tmp_path / "ended-canary.json").write_text('{"judged": ')
+    assert UnwrittenEnd(tmp_path).read() is None
