@@ -77,6 +77,7 @@ class Endpoint:
     async def drain(self) -> None:
         """Take no more questions, let those under way finish, and cut off what the time is not enough for."""
         self.stopping = True
+        await self.shadows.stop()  # nobody waits for them
         try:
             await asyncio.wait_for(self.engine.in_flight.ended(), self.settings.drain_seconds)
         except TimeoutError:

@@ -18,6 +18,8 @@ from serving.canary.ended import End, UnwrittenEnd
 from serving.canary.guard import CanaryGuard
 from serving.engine.supervisor import Engine
 from serving.gateway.answer import Live
+from serving.gateway.cache import ResponseCache
+from serving.gateway.prompt_log import PromptLog
 from serving.gateway.routing import place_of
 from serving.metrics import Metrics
 from serving.settings import Settings
@@ -197,7 +199,8 @@ def test_an_end_that_could_not_be_written_is_written_after_a_restart(endpoint: R
 def test_a_release_whose_canary_has_ended_is_applied_without_its_challenger(endpoint: Running, tmp_path: Path) -> None:
     settings = Settings("tiny", str(tmp_path), tmp_path)
     metrics = Metrics("tiny")
-    live = Live("tiny", Engine(settings, metrics))
+    engine = Engine(settings, metrics)
+    live = Live("tiny", engine, ResponseCache(metrics), PromptLog(tmp_path / "prompts.jsonl"))
     judged = endpoint.release({"1": "one", "2": "two"}, "1", routes=CANARY)
     UnwrittenEnd(tmp_path).keep(End(judged=judged, bound="errors", reason="it failed"))
 
@@ -207,10 +210,10 @@ def test_a_release_whose_canary_has_ended_is_applied_without_its_challenger(endp
         await guard.stop()
 
     asyncio.run(restarted())
-    again = live.apply(Release.model_validate_json(judged.model_dump_json()))
+    again = live.apply(Release.model_validate_json(judged.model_dump_json()), engine)
     assert again.challenger is None and again.traffic() == {"1": 100.0}
     assert again.pinned("2").version == "2"
-    another = live.apply(judged.model_copy(update={"sequence": 2}))
+    another = live.apply(judged.model_copy(update={"sequence": 2}), engine)
     assert another.challenger is not None and another.traffic() == {"1": 50.0, "2": 50.0}
 
 

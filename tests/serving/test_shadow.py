@@ -222,7 +222,8 @@ def test_a_challenger_that_fails_in_the_shadow_is_ended(endpoint: Running) -> No
 
 def test_texts_are_read_out_of_whole_and_streamed_answers_alike() -> None:
     call = {"function": {"name": "scale", "arguments": '{"to": 3}'}}
-    whole = {"choices": [{"message": {"content": "a"}}, {"message": {"content": None, "tool_calls": [call]}}]}
+    messages: list[dict[str, Any]] = [{"content": "a"}, {"content": None, "tool_calls": [call]}]
+    whole = {"choices": [{"index": index, "message": message} for index, message in enumerate(messages)]}
     assert texts(json.dumps(whole).encode()) == ["a", 'scale{"to": 3}']
     pieces: list[dict[str, Any]] = [
         {"choices": [{"index": 1, "delta": {"tool_calls": [{"function": {"name": "scale"}}]}}]},
