@@ -8,7 +8,7 @@ from typing import Any
 
 from serving.canary.guard import CanaryGuard
 from serving.canary.shadow import Shadows
-from serving.engine.process import clear_private_folders
+from serving.engine.process import LOG_TAIL, clear_private_folders
 from serving.engine.supervisor import Engine
 from serving.engine.tree import adopt_orphans
 from serving.feedback_store import FeedbackStore
@@ -105,8 +105,12 @@ class Endpoint:
         release = self._release()
         return release.gateway if release is not None else GatewayArguments()
 
-    def readiness(self) -> dict[str, Any]:
-        """Whether a client that asks now is answered, and if not, why."""
+    def readiness(self, *, with_log: bool = False) -> dict[str, Any]:
+        """Whether a client that asks now is answered, and if not, why.
+
+        Args:
+            with_log: an engine that did not start is reported with the end of its log, which is not for everybody.
+        """
         table = self.live.table
         ready = not self.stopping and self.engine.ready and table is not None and table.production is not None
         return {
@@ -117,11 +121,11 @@ class Endpoint:
                 "state": self.engine.state,
                 "pid": self.engine.pid,
                 "starts": self.engine.starts,
-                "error": self.engine.error,
+                "error": self.engine.error if with_log else _without_log(self.engine.error),
                 "start_seconds": round(self.engine.start_seconds, 1),
                 "replacing": self.reconciler.replacing,
             },
-            "error": self._error(),
+            "error": self._error() if with_log else _without_log(self._error()),
         }
 
     def describe(self) -> dict[str, Any]:
@@ -167,3 +171,7 @@ class Endpoint:
 
     def _error(self) -> str | None:
         return self.reconciler.error or self.canary.error or self.keys.error
+
+
+def _without_log(error: str | None) -> str | None:
+    return error and error.partition(LOG_TAIL)[0]

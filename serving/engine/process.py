@@ -26,6 +26,9 @@ _LONGEST_FOLDER = 107 - 40
 _TAIL_BYTES = 4000
 
 
+LOG_TAIL = "; the engine's log "  # what follows it in an error is not for everybody
+
+
 class EngineError(TunelineError):
     """The engine did not start, ended, or refused what it was told."""
 
@@ -91,7 +94,7 @@ class EngineProcess:
         if not told:
             status = await process.wait()
             await engine.end()
-            raise EngineError(f"the engine could not be run (status {status}): {engine.log_tail()}")
+            raise EngineError(f"the engine could not be run (status {status}){engine.log_tail()}")
         engine.pid = int(told)
         asyncio.get_running_loop().add_reader(ours, engine._on_gone)
         return engine
@@ -117,7 +120,7 @@ class EngineProcess:
             self._process.stdin.write(json.dumps(list(arguments)).encode() + b"\n")
             await self._process.stdin.drain()
         except OSError as error:
-            raise EngineError(f"the standby has ended: {self.log_tail()}") from error
+            raise EngineError(f"the standby has ended{self.log_tail()}") from error
 
     async def ended(self) -> int:
         """Wait until the process tree is gone; its exit status."""
@@ -178,12 +181,12 @@ class EngineProcess:
             return ""
 
     def log_tail(self) -> str:
-        """The last lines this run wrote, for an error message."""
+        """The last lines this run wrote, to be put after an error message."""
         with contextlib.suppress(FileNotFoundError), self._log.open("rb") as file:
             file.seek(max(self._log_start, self._log.stat().st_size - _TAIL_BYTES))
             lines = file.read().decode(errors="replace").strip().splitlines()
-            return f"the end of {self._log}:\n" + "\n".join(lines[-20:])
-        return f"{self._log} is empty"
+            return f"{LOG_TAIL}{self._log} ends with:\n" + "\n".join(lines[-20:])
+        return f"{LOG_TAIL}{self._log} is empty"
 
     async def _post(self, path: str, body: dict[str, Any]) -> None:
         try:

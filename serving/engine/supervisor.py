@@ -224,10 +224,10 @@ class Engine:
             await asyncio.wait({doing, ended}, timeout=_START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
                 raise EngineError(
-                    f"the engine ended with status {ended.result()} before it was ready; {process.log_tail()}"
+                    f"the engine ended with status {ended.result()} before it was ready{process.log_tail()}"
                 )
             if not doing.done():
-                raise EngineError(f"the engine was not ready after {_START_SECONDS:.0f} s; {process.log_tail()}")
+                raise EngineError(f"the engine was not ready after {_START_SECONDS:.0f} s{process.log_tail()}")
             await doing
         finally:
             doing.cancel()

@@ -66,18 +66,20 @@ def end_strays(folder: Path) -> None:
     """Kill those of our descendants that run in ``folder``, which is one engine's alone, until there are none."""
     killed: set[int] = set()
     while True:
+        found = False
         for pid in children(os.getpid()):
             with contextlib.suppress(OSError):  # it has ended, and what is dead runs nowhere
                 if str(Path(f"/proc/{pid}/cwd").readlink()).removesuffix(" (deleted)") == str(folder):
                     os.kill(pid, signal.SIGKILL)
                     killed.add(pid)
+                    found = True
         for pid in list(killed):
             try:
                 if os.waitpid(pid, os.WNOHANG)[0]:
                     killed.discard(pid)
             except ChildProcessError:
                 killed.discard(pid)
-        if not killed:
+        if not killed and not found:  # the children of what was killed just now are ours only since then
             return
         time.sleep(0.01)
 

@@ -47,9 +47,9 @@ def create_app(endpoint: Endpoint) -> FastAPI:
         return PlainTextResponse("ok\n")
 
     @app.get("/readyz")
-    async def readyz() -> Response:
+    async def readyz(request: Request) -> Response:
         await endpoint.engine.check()
-        readiness = endpoint.readiness()
+        readiness = endpoint.readiness(with_log=endpoint.keys.knows(request.headers.get("authorization")))
         # A balancer lets nobody through to what is not ready, and the proof of an endpoint's first version asks it by
         # name before it gets the traffic: without production it is in service, for those who name a version.
         if readiness["ready"] or readiness["state"] == NO_PRODUCTION:

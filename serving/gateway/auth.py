@@ -38,12 +38,24 @@ class KeyRing:
             self.error = error
             await asyncio.sleep(_POLL_SECONDS)
 
+    def knows(self, authorization: str | None) -> bool:
+        """Whether a request comes with any good key."""
+        try:
+            return self._key(authorization).state() == "active"
+        except ApiError:
+            return False
+
     def check(self, authorization: str | None, scope: Scope) -> Key:
         """The key of a request that needs ``scope``.
 
         Raises:
             ApiError: 401 without a key that is good, 403 when the key may not do this.
         """
+        key = self._key(authorization)
+        require(key, scope)
+        return key
+
+    def _key(self, authorization: str | None) -> Key:
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise ApiError(
@@ -57,7 +69,6 @@ class KeyRing:
             raise ApiError(401, "This API key is not known to the endpoint.", code="invalid_api_key")
         if (state := key.state()) != "active":
             raise ApiError(401, f"Key {key.id} is {state}.", code=f"{state}_api_key")
-        require(key, scope)
         return key
 
     def _refresh(self) -> str | None:

@@ -43,7 +43,7 @@ def test_a_killed_engine_comes_back_with_its_adapters_and_meanwhile_the_answer_i
     for response in (endpoint.ask(), endpoint.get("/readyz", None)):
         assert response.status_code == 503
         assert int(response.headers["retry-after"]) > 0
-    assert endpoint.get("/readyz", None).json()["state"] == "engine restarting"
+    wait_until(lambda: endpoint.get("/readyz", None).json()["state"] == "engine restarting", "the supervisor to notice")
     assert 'tuneline_engine_up{endpoint="tiny"} 0.0' in endpoint.get("/metrics").text
     wait_until(lambda: running([child]) == [], "the engine's child to be ended")
     endpoint.untell("slow-start")
@@ -208,8 +208,11 @@ def test_an_engine_that_does_not_start_is_reported_with_the_end_of_its_log(endpo
     endpoint.tell("refuse-start")
     endpoint.release({"1": "one"}, "1")
     endpoint.start()
-    found = wait_until(lambda: endpoint.get("/readyz", None).json()["error"], "the error")
+    found = wait_until(lambda: endpoint.get("/readyz").json()["error"], "the error")
     assert "the stub was told not to start" in found
+    without_key = endpoint.get("/readyz", None).json()["error"]
+    assert "before it was ready" in without_key
+    assert str(endpoint.root) not in without_key and "told not to start" not in without_key
     endpoint.untell("refuse-start")
     endpoint.ready()
 

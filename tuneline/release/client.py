@@ -12,6 +12,7 @@ import httpx
 from tuneline.errors import TunelineError, UserError
 
 VERSION_HEADER = "x-tuneline-version"
+_PATIENCE_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,11 @@ class EndpointClient:
     def _checked(self, send: Any) -> httpx.Response:
         try:
             response: httpx.Response = send()
+            until = time.monotonic() + _PATIENCE_SECONDS
+            # The key may be at its limit of a minute, which other callers of it share; the gateway says how long.
+            while response.status_code == 429 and time.monotonic() < until:
+                time.sleep(min(float(response.headers.get("retry-after", "1")), _PATIENCE_SECONDS))
+                response = send()
         except httpx.TransportError as error:
             raise TunelineError(
                 f"no answer from the endpoint at {self.url}: {error}",
