@@ -53,7 +53,8 @@ def known_endpoint(folder: Path, name: str, **extra: Any) -> Iterator[tuple[Benc
     """An endpoint, its engine as a target of its own, and the file that says where that is."""
     where = folder / f"{name}.json"
     command = [str(paths.serving_python()), str(_PEERS / "known_engine.py")]
-    environment = {WHERE: str(where), "TUNELINE_ENGINE_COMMAND": json.dumps(command)}
+    # without a standby, which would be a second engine to know
+    environment = {WHERE: str(where), "TUNELINE_ENGINE_COMMAND": json.dumps(command), "TUNELINE_STANDBY": "off"}
     engine = ENGINE.model_copy(update=extra)
     with bench_endpoint(["1"], engine=engine, environment=environment) as endpoint:
         known = json.loads(where.read_text())
