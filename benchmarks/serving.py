@@ -38,7 +38,7 @@ from tuneline import paths
 
 _PEERS = paths.REPO / "benchmarks" / "peers"
 _TOKENS = 64
-_QUESTIONS = {1: 6, 8: 32, 32: 96}  # clients: questions in a round, some five seconds of each
+_QUESTIONS = {1: 6, 8: 64, 32: 128}  # clients: questions in a round, some five seconds of each
 _WORDS = "pod node job web db cache api log disk core unit task host port mesh ring file repo tag"
 _PREFIX_WORDS = 150  # 395 of the tiny tokenizer's tokens; what follows differs and is 70, of the 512 there are
 
