@@ -38,6 +38,7 @@ os.environ |= {
     "ZENML_ANALYTICS_OPT_IN": "false",
     "ZENML_AUTO_OPEN_DASHBOARD": "false",
     "ZENML_ENABLE_RICH_TRACEBACK": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",  # read when it is imported; the commands set it for their own processes
     "ZENML_DISABLE_INTERACTIVE_INPUT": "true",
     "ZENML_LOGGING_COLORS_DISABLED": "true",
     "TUNELINE_HOME": str(_ROOT / "home"),
