@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
 import psutil
 
-from tests.serving.conftest import Running
+from tests.serving.conftest import Running, stub_endpoint
 
-
-@contextmanager
-def stub_endpoint() -> Iterator[Running]:
-    """An endpoint that has its keys and has not been started; it ends with the block."""
-    root = Path(tempfile.mkdtemp(prefix="tls-"))  # short, for the socket below it
-    endpoint = Running(root)
-    endpoint.write_keys()
-    try:
-        yield endpoint
-    finally:
-        endpoint.stop()
-        shutil.rmtree(root, ignore_errors=True)
+__all__ = ["inside", "stub_endpoint"]
 
 
 def inside(endpoint: Running) -> tuple[str, ...]:

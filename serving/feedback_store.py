@@ -22,6 +22,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from serving.metrics import Metrics
+from tuneline import paths
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class FeedbackStore:
     """Collects lines and writes them in batches."""
 
     def __init__(self, folder: str, metrics: Metrics) -> None:
-        self._folder = f"{folder.rstrip('/')}/feedback"
+        self._folder = paths.feedback_folder(folder)
         self._metrics = metrics
         self._lines: list[bytes] = []
         self._bytes = 0

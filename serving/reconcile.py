@@ -20,6 +20,7 @@ from serving.gateway.routing import RouteTable, engine_name
 from serving.metrics import Metrics
 from serving.replace import Replacement, load_all
 from serving.settings import Settings
+from tuneline import paths
 from tuneline.errors import TunelineError, UserError
 from tuneline.release import AdapterRef, Release, ReleaseStore
 from tuneline.release.files import ADAPTER_FILES, fetch
@@ -197,7 +198,7 @@ class Reconciler:
 
     def _sequences(self) -> list[int]:
         if self._store is None:
-            self._store = ReleaseStore(f"{self._settings.folder.rstrip('/')}/releases")
+            self._store = ReleaseStore(paths.releases_folder(self._settings.folder))
         return self._store.sequences()
 
     def _fetch_adapter(self, adapter: AdapterRef) -> Path:

@@ -51,6 +51,11 @@ def keys_folder(folder: str) -> str:
     return f"{folder.rstrip('/')}/keys"
 
 
+def feedback_folder(folder: str) -> str:
+    """What users said of an endpoint's answers, below its folder."""
+    return f"{folder.rstrip('/')}/feedback"
+
+
 def base_folder(artifact_store: str, sha256: str) -> str:
     """Where a local base model is kept in a remote artifact store, by its fingerprint."""
     return f"{artifact_store.rstrip('/')}/tuneline/bases/{sha256}"

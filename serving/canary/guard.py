@@ -22,6 +22,7 @@ from serving.gateway.outcome import CLIENT_GONE, Outcome, Question
 from serving.gateway.routing import RouteTable
 from serving.metrics import Metrics
 from serving.settings import Settings
+from tuneline import paths
 from tuneline.release import Release, ReleaseConflict, ReleaseStore
 
 logger = logging.getLogger(__name__)
@@ -152,7 +153,7 @@ class CanaryGuard:
 
     def _append(self, end: End) -> bool:
         """Whether the release was written; not when the judged one is not the current one any more."""
-        store = ReleaseStore(f"{self._settings.folder.rstrip('/')}/releases")
+        store = ReleaseStore(paths.releases_folder(self._settings.folder))
         newest = store.sequences()[-1:]
         if not newest:  # a folder that is not mounted looks like this, and will be back
             raise FileNotFoundError(f"{store.folder} holds no release")

@@ -224,9 +224,9 @@ def _authorization(who: str | None) -> dict[str, str]:
     return {} if who is None else {"authorization": f"Bearer {key(who)}"}
 
 
-@pytest.fixture
-def endpoint() -> Iterator[Running]:
-    """An endpoint that has its keys and has not been started."""
+@contextlib.contextmanager
+def stub_endpoint() -> Iterator[Running]:
+    """An endpoint that has its keys and has not been started; it ends with the block."""
     root = Path(tempfile.mkdtemp(prefix="tls-"))  # short, for the socket below it
     made = Running(root)
     made.write_keys()
@@ -235,6 +235,13 @@ def endpoint() -> Iterator[Running]:
     finally:
         made.stop()
         shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Running]:
+    """An endpoint that has its keys and has not been started."""
+    with stub_endpoint() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from typing import Any
 
 import fsspec
 
+from tuneline import paths
 from tuneline.errors import UserError
 
 
@@ -21,7 +22,7 @@ def feedback_files(folder: str) -> tuple[Any, list[str]]:
     """
     try:
         fs, path = fsspec.url_to_fs(folder, use_listings_cache=False)
-        found = fs.ls(f"{path.rstrip('/')}/feedback", detail=False)
+        found = fs.ls(paths.feedback_folder(path), detail=False)
     except FileNotFoundError:
         return fs, []
     except Exception as error:  # storage clients raise what they like
