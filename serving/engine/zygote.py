@@ -21,6 +21,8 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+from serving.engine import output_layer
+
 # Imported before the fork: what both processes need.
 MODULES = (
     *("vllm.entrypoints.openai.api_server", "vllm.entrypoints.launchers.cli_args", "vllm.entrypoints.launchers.app"),
@@ -61,6 +63,7 @@ def import_modules() -> None:
 
 def serve_forks() -> None:
     """Fork the server of forks, and make vLLM ask it for its processes."""
+    output_layer.leave_out_adapters()  # before the fork: the engine's core is forked from that one
     listener = socket.socket(socket.AF_UNIX)
     address = connection.arbitrary_address("AF_UNIX")  # type: ignore[attr-defined]
     listener.bind(address)
