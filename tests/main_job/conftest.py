@@ -41,9 +41,14 @@ class Tuneline:
     def done(self, *arguments: str, timeout: float = 900) -> str:
         finished = self.run(*arguments, timeout=timeout)
         assert finished.returncode == 0, (
-            f"{arguments} ended with {finished.returncode}\n{finished.stdout}\n{finished.stderr}"
+            f"{arguments} ended with {finished.returncode}\n{finished.stdout}\n{finished.stderr}\n{self.logs()}"
         )
         return finished.stdout
+
+    def logs(self) -> str:
+        """The last lines of every log of every endpoint of this world, which is gone once the test is."""
+        workdirs = sorted(Path(self.env["TUNELINE_HOME"], "endpoints").glob("*/"))
+        return "\n".join(process.log_tail(workdir, lines=40) for workdir in workdirs)
 
     def models(self, *options: str) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(self.done("models", "--json", *options))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from tuneline.errors import TunelineError, UserError
 
 VERSION_HEADER = "x-tuneline-version"
 _PATIENCE_SECONDS = 120.0
+_STATE_SECONDS = 5.0  # to say what is wrong with it
 
 
 @dataclass(frozen=True)
@@ -109,24 +110,32 @@ class EndpointClient:
         return {"authorization": f"Bearer {self.key}"} | ({VERSION_HEADER: version} if version else {})
 
     def _get(self, path: str) -> httpx.Response:
-        return self._checked(lambda: httpx.get(self.url + path, headers=self._headers(None), timeout=self.timeout))
+        headers = self._headers(None)
+        return self._checked(f"GET {path}", lambda: httpx.get(self.url + path, headers=headers, timeout=self.timeout))
 
     def _post(self, path: str, body: dict[str, Any], version: str | None) -> httpx.Response:
         headers = self._headers(version)
-        return self._checked(lambda: httpx.post(self.url + path, json=body, headers=headers, timeout=self.timeout))
+        what = " with a prompt's log-probabilities" if "prompt_logprobs" in body else ""
+        asked = f"POST {path}{what}{f' of version {version}' if version else ''}"
+        return self._checked(
+            asked, lambda: httpx.post(self.url + path, json=body, headers=headers, timeout=self.timeout)
+        )
 
-    def _checked(self, send: Any) -> httpx.Response:
+    def _checked(self, asked: str, send: Callable[[], httpx.Response]) -> httpx.Response:
+        began = time.monotonic()
         try:
-            response: httpx.Response = send()
-            until = time.monotonic() + _PATIENCE_SECONDS
+            response = send()
+            until = began + _PATIENCE_SECONDS
             # The key may be at its limit of a minute, which other callers of it share; the gateway says how long.
             while response.status_code == 429 and time.monotonic() < until:
                 time.sleep(min(float(response.headers.get("retry-after", "1")), _PATIENCE_SECONDS))
+                began = time.monotonic()
                 response = send()
         except httpx.TransportError as error:
+            seconds = time.monotonic() - began
             raise TunelineError(
-                f"no answer from the endpoint at {self.url}: {error}",
-                hint="`python run.py deploy` starts it again.",
+                f"no answer from the endpoint at {self.url} to {asked} after {seconds:.1f} s: {error}; {self._state()}",
+                hint="`python run.py logs` shows what it did; `python run.py deploy` starts it if it is gone.",
             ) from error
         if response.is_success:
             return response
@@ -140,3 +149,17 @@ class EndpointClient:
                 hint="It does not know this ZenML's key: `python run.py deploy` hands it over, or says whose it is.",
             )
         raise TunelineError(f"the endpoint at {self.url} answered {response.status_code}: {message}")
+
+    def _state(self) -> str:
+        """What the endpoint says of itself once it has left a question unanswered."""
+        try:
+            response = httpx.get(f"{self.url}/readyz", headers=self._headers(None), timeout=_STATE_SECONDS)
+            detail = response.json()
+            engine = detail["engine"]
+            said = f"it says {detail['state']!r}, release {detail['release']}, "
+            said += f"engine {engine['pid']} {engine['state']!r} after {engine['starts']} start(s)"
+            return "; ".join([said, *(str(error) for error in (engine["error"], detail["error"]) if error)])
+        except httpx.TransportError as error:
+            return f"nor to GET /readyz: {error}"
+        except (ValueError, KeyError, TypeError):
+            return "nor is its answer to GET /readyz that of an endpoint"
