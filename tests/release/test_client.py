@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -70,12 +70,10 @@ def told(ask: Callable[[], object]) -> str:
 
 def test_a_question_without_an_answer_is_told_with_its_time_and_the_endpoints_state(silent: Silent) -> None:
     client = silent(READY)
-    began = time.monotonic()
     said = told(lambda: client.logprobs([1, 2], [3], version="7"))
-    assert time.monotonic() - began < 10
     asked = "POST /v1/completions with a prompt's log-probabilities of version 7"
     found = re.match(rf"no answer from the endpoint at {client.url} to {asked} after (\d+\.\d) s: timed out; ", said)
-    assert found and 0.3 <= float(found[1]) < 10, said
+    assert found and float(found[1]) >= client.timeout, said
     for piece in (
         "it says 'engine not answering', release 4, engine 4711 'not answering' after 2 start(s)",
         "release 5 could not be applied: no space",
@@ -86,6 +84,7 @@ def test_a_question_without_an_answer_is_told_with_its_time_and_the_endpoints_st
 
 def test_an_endpoint_that_does_not_even_say_how_it_is(silent: Silent) -> None:
     assert "nor is its answer to GET /readyz that of an endpoint" in told(silent(["?"]).release)
-    gone = EndpointClient("http://127.0.0.1:9", "tiny", "tl-secret")
-    said = told(gone.release)
+    with socket.socket() as taken:  # bound and not listening: nobody else gets the port, and nobody answers there
+        taken.bind(("127.0.0.1", 0))
+        said = told(EndpointClient(f"http://127.0.0.1:{taken.getsockname()[1]}", "tiny", "tl-secret").release)
     assert re.search(r"to GET /release after .* Connection refused; nor to GET /readyz: ", said), said

@@ -11,10 +11,6 @@ import pytest
 from serving.engine import output_layer, zygote
 from tuneline import paths
 
-pytestmark = pytest.mark.skipif(
-    not paths.serving_python().exists(), reason="needs the serving environment: `make setup` makes it"
-)
-
 # Two questions in the batch, of which one has 32 rows of logits: vLLM's call for that question's log-probabilities.
 _PROGRAM = """
 import torch
@@ -35,6 +31,7 @@ print("the same logits")
 """
 
 
+@pytest.mark.skipif(not paths.serving_python().exists(), reason="needs the serving environment: `make setup` makes it")
 def test_the_engine_survives_a_prompts_log_probabilities_beside_another_question() -> None:
     finished = subprocess.run(
         [str(paths.serving_python()), "-c", _PROGRAM],

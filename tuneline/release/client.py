@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
@@ -43,7 +43,8 @@ class EndpointClient:
     def readiness(self) -> dict[str, Any]:
         """The detail of ``/readyz``, ready or not; ``{"ready": False, ...}`` when nobody answers."""
         try:
-            response = httpx.get(f"{self.url}/readyz", timeout=self.timeout)
+            headers = self._headers(None) if self.key else {}  # with a key the engine's error is part of it
+            response = httpx.get(f"{self.url}/readyz", headers=headers, timeout=self.timeout)
         except httpx.TransportError as error:
             return {"ready": False, "state": f"no answer from {self.url}: {error}"}
         detail: dict[str, Any] = response.json()
@@ -153,13 +154,12 @@ class EndpointClient:
     def _state(self) -> str:
         """What the endpoint says of itself once it has left a question unanswered."""
         try:
-            response = httpx.get(f"{self.url}/readyz", headers=self._headers(None), timeout=_STATE_SECONDS)
-            detail = response.json()
+            detail = replace(self, timeout=_STATE_SECONDS).readiness()
+            if "engine" not in detail:  # nobody answered
+                return f"nor to GET /readyz: {detail['state']}"
             engine = detail["engine"]
             said = f"it says {detail['state']!r}, release {detail['release']}, "
             said += f"engine {engine['pid']} {engine['state']!r} after {engine['starts']} start(s)"
             return "; ".join([said, *(str(error) for error in (engine["error"], detail["error"]) if error)])
-        except httpx.TransportError as error:
-            return f"nor to GET /readyz: {error}"
         except (ValueError, KeyError, TypeError):
             return "nor is its answer to GET /readyz that of an endpoint"
