@@ -38,7 +38,8 @@ from tuneline.prompts.render import render_prompt
 from tuneline.release.document import BaseRef
 from tuneline.release.files import ADAPTER_FILES, fingerprint
 from tuneline.training.base_model import load_base, load_tokenizer
-from tuneline.training.train import train_adapter
+from tuneline.training.job import TrainingJob
+from tuneline.training.train import train
 
 Ids = tuple[int, ...]
 _ADAPTERS: dict[Role, str] = {"champion": "tiny.yaml", "candidate": "tiny-next.yaml"}
@@ -109,7 +110,7 @@ def trained(folder: Path, steps: int) -> list[AdapterSubject]:
         config = load_config(paths.CONFIGS / name, [f"training.max_steps={steps}"])
         source = config.data.sources[0]
         records = list(generate_records(tuple(source.tools), source.size, seed=source.seed))
-        train_adapter(records, config.model, config.training, config.prompt, folder / role, lambda _: None)
+        train(TrainingJob(records, config.model, config.training, config.prompt, folder / role))
         sha256 = fingerprint(folder / role, ADAPTER_FILES)
         subjects.append(AdapterSubject(role, folder / role, role, sha256))  # type: ignore[arg-type]
         print(f"{role} trained", flush=True)

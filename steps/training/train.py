@@ -13,8 +13,9 @@ from tuneline.config import ModelConfig, TrainingConfig
 from tuneline.data.dataset import ChatDataset
 from tuneline.prompts import PromptTemplate
 from tuneline.training.adapter import LoraAdapter
-from tuneline.training.train import train_adapter
-from tuneline.training.trainer import Progress
+from tuneline.training.job import TrainingJob
+from tuneline.training.progress import Progress
+from tuneline.training.train import train as run_training
 
 
 @step(
@@ -40,7 +41,7 @@ def train(
         | {f"training.{key}": value for key, value in training.model_dump(mode="json").items()}
         | {"data.fingerprint": training_set.fingerprint(), "prompt": prompt.name, "base.sha256": base_sha256}
     )
-    outcome = train_adapter(training_set.records, model, training, prompt, folder, on_progress=_report)
+    outcome = run_training(TrainingJob(training_set.records, model, training, prompt, folder, on_progress=_report))
     mlflow.log_metrics(
         {
             "peak_memory_gib": outcome.run.peak_memory_gib,

@@ -83,7 +83,7 @@ def test_a_misspelled_choice_is_told_with_the_nearest_one(fail: Fail) -> None:
 def test_a_section_that_is_no_section_is_told(fail: Fail) -> None:
     (problem,) = fail("training:\n  max_steps: 10", "training: fast").problems
     assert problem.what == 'is "fast"'
-    assert problem.allowed.startswith("a section with keys method, r,")
+    assert problem.allowed.startswith("a section with keys method, export, r,")
 
 
 def test_missing_sections_and_keys_are_told_with_what_they_are(fail: Fail) -> None:

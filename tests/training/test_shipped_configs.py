@@ -15,7 +15,8 @@ from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 from tuneline import paths
 from tuneline.config import load_config
 from tuneline.data.synthetic import generate_records
-from tuneline.training.train import train_adapter
+from tuneline.training.job import TrainingJob
+from tuneline.training.train import train
 
 SHAPE: dict[str, Any] = {
     "hidden_size": 64,
@@ -45,7 +46,7 @@ def test_a_step_is_trained_with_the_shipped_config(name: str, tmp_path: Path) ->
     )
     assert config.training.r == shipped.training.r and config.model.quantization == shipped.model.quantization
     records = list(generate_records(("kubectl",), 64, seed=1))
-    outcome = train_adapter(records, config.model, config.training, config.prompt, tmp_path / "adapter", lambda _: None)
+    outcome = train(TrainingJob(records, config.model, config.training, config.prompt, tmp_path / "adapter"))
 
     weights = load_file(outcome.adapter.folder / "adapter_model.safetensors")
     assert any(float(w.abs().max()) > 0 for key, w in weights.items() if "lora_B" in key), "nothing was learnt"

@@ -103,7 +103,7 @@ class Config(Section):
             if self.data.evaluation.holdout
             else None,
             "prompt": self.prompt.model_dump(mode="json", exclude={"name"}),
-            "training": self.training.model_dump(mode="json"),
+            "training": self.training.model_dump(mode="json", exclude={"checkpoints", "on_oom"}),
         }
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 

@@ -10,6 +10,8 @@ from typing import Any
 from tuneline.errors import TunelineError
 from tuneline.release.files import ADAPTER_FILES, fingerprint
 
+MERGED = "merged"  # the subfolder of a whole model
+
 
 @dataclass(frozen=True)
 class LoraAdapter:
@@ -17,7 +19,7 @@ class LoraAdapter:
 
     Attributes:
         folder: holds ``adapter_config.json``, ``adapter_model.safetensors``, ``training.json``
-            (the run's numbers) and ``curve.json`` (the loss by step).
+            (the run's numbers) and ``curve.json`` (the loss by step); ``merged/`` too, if the version is a whole model.
     """
 
     folder: Path
@@ -42,6 +44,20 @@ class LoraAdapter:
     def sha256(self) -> str:
         """Fingerprint of what the engine loads."""
         return fingerprint(self.folder, ADAPTER_FILES)
+
+    @property
+    def merged(self) -> Path | None:
+        """The whole model, if it is served as one: a folder with config.json, safetensors and tokenizer.
+
+        The adapter beside it then changes nothing (its B is zero); it stands for the version in the engine.
+        """
+        folder = self.folder / MERGED
+        return folder if folder.is_dir() else None
+
+    @property
+    def merged_sha256(self) -> str | None:
+        """Fingerprint of the whole model's files."""
+        return None if self.merged is None else fingerprint(self.merged)
 
     @property
     def training(self) -> dict[str, Any]:

@@ -18,8 +18,8 @@ def add_lora(base: PreTrainedModel, model: ModelConfig, training: TrainingConfig
     in a run.
     """
     if model.quantization != "none":
-        base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=training.gradient_checkpointing)
-    elif training.gradient_checkpointing:
+        base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=training.gradient_checkpointing is True)
+    elif training.gradient_checkpointing is True:
         base.gradient_checkpointing_enable({"use_reentrant": False})
         base.enable_input_require_grads()
     config = LoraConfig(

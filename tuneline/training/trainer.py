@@ -2,62 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer
 
-from tuneline.errors import TunelineError
 from tuneline.training.loss import supervised_loss
-from tuneline.training.packing import Sample
-
-
-@dataclass(frozen=True)
-class Progress:
-    """A moment of the run.
-
-    Attributes:
-        step: optimizer steps done.
-        steps: optimizer steps in all.
-        loss: mean loss per supervised token since the last moment, nats.
-        learning_rate: at this step.
-        grad_norm: before clipping.
-        tokens_per_second: useful (non-padding) tokens, prompt included, over the whole run so far.
-        seconds: since the first step began.
-    """
-
-    step: int
-    steps: int
-    loss: float
-    learning_rate: float
-    grad_norm: float
-    tokens_per_second: float
-    seconds: float
-
-    @property
-    def remaining_seconds(self) -> float:
-        """Time to the end at the speed so far."""
-        return self.seconds / max(self.step, 1) * (self.steps - self.step)
-
-
-class Rows(Dataset[list[Sample]]):
-    """Packed rows of samples."""
-
-    def __init__(self, samples: Sequence[Sample], rows: Sequence[Sequence[int]]) -> None:
-        self._samples = samples
-        self._rows = rows
-        self.lengths = [sum(len(samples[i].ids) for i in row) for row in rows]
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: int) -> list[Sample]:
-        return [self._samples[i] for i in self._rows[index]]
 
 
 class PackedTrainer(Trainer):  # type: ignore[misc]
@@ -95,58 +47,3 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
         if self.args.world_size > 1 and num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes  # DDP averages the gradients over processes
         return (loss, outputs) if return_outputs else loss
-
-
-class Watch(TrainerCallback):  # type: ignore[misc]
-    """Reports progress, ends the run in time, and stops a run whose loss is no number."""
-
-    def __init__(
-        self, on_progress: Callable[[Progress], None], tokens_per_step: float, max_seconds: float | None
-    ) -> None:
-        self._on_progress = on_progress
-        self._tokens_per_step = tokens_per_step
-        self._max_seconds = max_seconds
-        self._started = 0.0
-        self.history: list[Progress] = []
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Start the clock."""
-        self._started = time.perf_counter()
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """End the run when its time is up."""
-        if self._max_seconds is not None and time.perf_counter() - self._started > self._max_seconds:
-            control.should_training_stop = True
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Pass a moment on."""
-        if not logs or "loss" not in logs:
-            return
-        seconds = time.perf_counter() - self._started
-        loss = float(logs["loss"])
-        if loss != loss or loss in (float("inf"), float("-inf")):
-            raise TunelineError(
-                f"the loss is {loss} at step {state.global_step} of {state.max_steps}",
-                hint="Lower training.learning_rate, or look for broken rows with a smaller data.sources limit. "
-                "No adapter was written.",
-            )
-        moment = Progress(
-            step=state.global_step,
-            steps=state.max_steps,
-            loss=loss,
-            learning_rate=float(logs.get("learning_rate", 0.0)),
-            grad_norm=float(logs.get("grad_norm", 0.0)),
-            tokens_per_second=self._tokens_per_step * state.global_step / seconds,
-            seconds=seconds,
-        )
-        self.history.append(moment)
-        self._on_progress(moment)

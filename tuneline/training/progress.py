@@ -1,0 +1,109 @@
+"""A run as it is seen while it goes: its moments, its end in time, and its stop when the loss is no number."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from tuneline.errors import TunelineError
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A moment of the run.
+
+    Attributes:
+        step: optimizer steps done.
+        steps: optimizer steps in all.
+        loss: mean loss per supervised token since the last moment, nats.
+        learning_rate: at this step.
+        grad_norm: before clipping.
+        tokens_per_second: useful (non-padding) tokens, prompt included, over the whole run so far.
+        seconds: since the first step began.
+        memory_gib: peak so far, of the GPU or of this process without one.
+        validation_loss: measured at this moment, nats per supervised token; None where it was not.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    learning_rate: float
+    grad_norm: float
+    tokens_per_second: float
+    seconds: float
+    memory_gib: float = 0.0
+    validation_loss: float | None = None
+
+    @property
+    def remaining_seconds(self) -> float:
+        """Time to the end at the speed so far."""
+        return self.seconds / max(self.step, 1) * (self.steps - self.step)
+
+
+def peak_memory_gib() -> float:
+    """Peak of the GPU's allocations, or of this process's resident memory without a GPU, GiB."""
+    if torch.cuda.is_available():
+        return float(torch.cuda.max_memory_allocated() / 2**30)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+class Watch(TrainerCallback):  # type: ignore[misc]
+    """Reports progress, ends the run in time, and stops a run whose loss is no number."""
+
+    def __init__(
+        self, on_progress: Callable[[Progress], None], tokens_per_step: float, max_seconds: float | None
+    ) -> None:
+        self._on_progress = on_progress
+        self._tokens_per_step = tokens_per_step
+        self._max_seconds = max_seconds
+        self._started = 0.0
+        self.history: list[Progress] = []
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Start the clock."""
+        self._started = time.perf_counter()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """End the run when its time is up."""
+        if self._max_seconds is not None and time.perf_counter() - self._started > self._max_seconds:
+            control.should_training_stop = True
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Pass a moment on."""
+        if not logs or "loss" not in logs:
+            return
+        seconds = time.perf_counter() - self._started
+        loss = float(logs["loss"])
+        if loss != loss or loss in (float("inf"), float("-inf")):
+            raise TunelineError(
+                f"the loss is {loss} at step {state.global_step} of {state.max_steps}",
+                hint="Lower training.learning_rate, or look for broken rows with a smaller data.sources limit. "
+                "No adapter was written.",
+            )
+        moment = Progress(
+            step=state.global_step,
+            steps=state.max_steps,
+            loss=loss,
+            learning_rate=float(logs.get("learning_rate", 0.0)),
+            grad_norm=float(logs.get("grad_norm", 0.0)),
+            tokens_per_second=self._tokens_per_step * state.global_step / seconds,
+            seconds=seconds,
+            memory_gib=peak_memory_gib(),
+        )
+        self.history.append(moment)
+        self._on_progress(moment)
