@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import httpx
@@ -20,14 +22,47 @@ from stacks.deployer import process
 from tuneline import paths
 
 
+class Warm:
+    """Runs commands as forks of one process (see ``warm.py``), which is started for the first of them."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def run(self, arguments: Sequence[str], env: dict[str, str], timeout: float) -> subprocess.CompletedProcess[str]:
+        """Run a command with this world's environment; one that takes longer than ``timeout`` seconds is killed."""
+        if self._process is None:
+            command = [sys.executable, "-m", "tests.main_job.warm"]
+            self._process = subprocess.Popen(
+                command, cwd=paths.REPO, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+        pipe_in, pipe_out = self._process.stdin, self._process.stdout
+        assert pipe_in is not None and pipe_out is not None
+        with tempfile.TemporaryDirectory(prefix="tl-said-") as folder:
+            out, err = Path(folder, "stdout"), Path(folder, "stderr")
+            pipe_in.write(json.dumps({"argv": arguments, "stdout": str(out), "stderr": str(err)}) + "\n")
+            pipe_in.flush()
+            child = int(pipe_out.readline())
+            killer = Timer(timeout, os.killpg, (child, signal.SIGKILL))
+            killer.start()
+            code = int(pipe_out.readline())
+            killer.cancel()
+            return subprocess.CompletedProcess(list(arguments), code, out.read_text(), err.read_text())
+
+    def end(self) -> None:
+        if self._process is not None:
+            self._process.communicate(timeout=30)  # closes its input, which it takes for the end
+
+
 @dataclass(frozen=True)
 class Tuneline:
     """``run.py`` in a world of its own."""
 
     env: dict[str, str]
     known: dict[str, str] = field(default_factory=dict)
+    warm: Warm = field(default_factory=Warm)
 
-    def run(self, *arguments: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
+    def from_the_shell(self, *arguments: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
+        """As a user starts it, with its 10 seconds of imports."""
         return subprocess.run(
             [sys.executable, "run.py", *arguments],
             cwd=paths.REPO,
@@ -38,8 +73,13 @@ class Tuneline:
             check=False,
         )
 
-    def done(self, *arguments: str, timeout: float = 900) -> str:
-        finished = self.run(*arguments, timeout=timeout)
+    def run(self, *arguments: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
+        """The same, from a process that has imported everything already."""
+        return self.warm.run(arguments, self.env, timeout)
+
+    def done(self, *arguments: str, timeout: float = 900, from_the_shell: bool = False) -> str:
+        run = self.from_the_shell if from_the_shell else self.run
+        finished = run(*arguments, timeout=timeout)
         assert finished.returncode == 0, (
             f"{arguments} ended with {finished.returncode}\n{finished.stdout}\n{finished.stderr}\n{self.logs()}"
         )
@@ -85,6 +125,7 @@ def fresh_world() -> Iterator[Tuneline]:
         try:
             yield world
         finally:
+            world.warm.end()
             for workdir in (root / "home" / "endpoints").glob("*"):
                 process.stop(workdir, grace=20)
 

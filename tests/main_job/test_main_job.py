@@ -50,7 +50,7 @@ def share_of_right_answers(url: str, key: str) -> float:
 
 
 def test_one_command_goes_from_data_to_an_answer(tuneline: Tuneline) -> None:
-    said = tuneline.done()
+    said = tuneline.done(from_the_shell=True)
     assert "Done in" in said and "python run.py ask" in said
 
     document = tuneline.models()
@@ -69,7 +69,7 @@ def test_one_command_goes_from_data_to_an_answer(tuneline: Tuneline) -> None:
 def test_a_second_run_finds_everything_done(tuneline: Tuneline) -> None:
     before = tuneline.models()
     release = tuneline.release(before["endpoint"]["url"], tuneline.key())
-    said = tuneline.done(timeout=180)
+    said = tuneline.done(timeout=180, from_the_shell=True)
     assert "nothing to train" in said
     after = tuneline.models()
     assert after == before
