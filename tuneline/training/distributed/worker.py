@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import sys
 import traceback
 from pathlib import Path
@@ -12,11 +10,10 @@ from pathlib import Path
 from tuneline.errors import TunelineError
 from tuneline.training.distributed.handover import take_over
 from tuneline.training.distributed.messages import Reporter
+from tuneline.training.distributed.orphans import end_with
 from tuneline.training.durable.interruption import interruption
 from tuneline.training.progress import Progress
 from tuneline.training.train import train_here
-
-_PR_SET_PDEATHSIG = 1
 
 
 def main(job_file: Path, pipe: int, parent: int) -> int:
@@ -30,7 +27,7 @@ def main(job_file: Path, pipe: int, parent: int) -> int:
     Returns:
         The process's exit code.
     """
-    _end_with(parent)
+    end_with(parent)
     reporter = Reporter(pipe)
     first = os.environ["RANK"] == "0"
 
@@ -49,14 +46,6 @@ def main(job_file: Path, pipe: int, parent: int) -> int:
         reporter.error(error)
         return 1
     return 0
-
-
-def _end_with(parent: int) -> None:
-    """Let the kernel kill this process when its parent ends, however that happens (prctl(2), Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            sys.exit("the process that started this one is gone")
 
 
 if __name__ == "__main__":
