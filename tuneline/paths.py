@@ -56,6 +56,16 @@ def feedback_folder(folder: str) -> str:
     return f"{folder.rstrip('/')}/feedback"
 
 
+def checkpoints_root(artifact_store: str) -> str:
+    """Below it lie the checkpoints of all trainings."""
+    return f"{artifact_store.rstrip('/')}/tuneline/checkpoints"
+
+
+def checkpoints_folder(artifact_store: str, job: str) -> str:
+    """Checkpoints of one training, by its fingerprint."""
+    return f"{checkpoints_root(artifact_store)}/{job}"
+
+
 def base_folder(artifact_store: str, sha256: str) -> str:
     """Where a local base model is kept in a remote artifact store, by its fingerprint."""
     return f"{artifact_store.rstrip('/')}/tuneline/bases/{sha256}"

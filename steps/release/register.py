@@ -5,6 +5,7 @@ from typing import Annotated
 from zenml import get_step_context, step
 
 from controlplane.bases import base_ref
+from controlplane.checkpoints import remove_checkpoints
 from controlplane.registry import follow_stages
 from controlplane.storage import active_storage
 from controlplane.versions import VersionRecord, move_to_staging, register
@@ -61,4 +62,5 @@ def register_version(
     print(f"registered: {name} version {version.name}, stage {version.stage}", flush=True)
     if warning := follow_stages(name):
         print(f"warning: {warning}", flush=True)
+    remove_checkpoints(get_step_context().pipeline_run)
     return version.name

@@ -6,6 +6,7 @@ import mlflow
 from zenml import get_step_context, step
 from zenml.config.cache_policy import CachePolicy
 
+from controlplane.checkpoints import with_checkpoints
 from controlplane.lineage import training_code
 from materializers.adapter import AdapterMaterializer
 from steps.scratch import scratch_folder
@@ -41,7 +42,8 @@ def train(
         | {f"training.{key}": value for key, value in training.model_dump(mode="json").items()}
         | {"data.fingerprint": training_set.fingerprint(), "prompt": prompt.name, "base.sha256": base_sha256}
     )
-    outcome = run_training(TrainingJob(training_set.records, model, training, prompt, folder, on_progress=_report))
+    job = TrainingJob(training_set.records, model, training, prompt, folder, on_progress=_report)
+    outcome = run_training(with_checkpoints(job))
     mlflow.log_metrics(
         {
             "peak_memory_gib": outcome.run.peak_memory_gib,

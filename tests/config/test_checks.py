@@ -34,6 +34,13 @@ from tuneline.config.suites import HELDOUT
         (["training.epochs=1"], ("training", "epochs"), "is given twice"),
         (["training.batch_tokens=5000"], ("training", "batch_tokens"), "not a multiple of micro_batch_tokens (4096)"),
         (["training.max_length=8192"], ("training", "micro_batch_tokens"), "less than one row"),
+        (["training.distributed={processes: 17}"], ("training", "batch_tokens"), "16 rows of max_length for 17"),
+        (["training.distributed={strategy: fsdp}"], ("training", "distributed", "strategy"), "a single process"),
+        (
+            ["training.distributed={strategy: fsdp, processes: 2}", "model.quantization=nf4"],
+            ("training", "distributed", "strategy"),
+            "cannot share out a model of quantization nf4",
+        ),
         (["model.base=/", "model.revision=main"], ("model", "base"), "no config.json"),
         (["data.evaluation.holdout=0.1"], ("data", "evaluation", "holdout"), "given beside sources"),
         (["data.evaluation={seed: 1}"], ("data", "evaluation"), "neither sources nor holdout"),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tuneline.config.data import DataConfig
+from tuneline.config.distributed_checks import DISTRIBUTED_CHECKS
 from tuneline.config.engine_checks import ENGINE_CHECKS
 from tuneline.config.evaluation import EvaluationConfig
 from tuneline.config.gate import GateConfig
@@ -175,6 +176,7 @@ CHECKS: tuple[Callable[..., Iterator[Finding]], ...] = (
     resamples_reach_confidence,
     who_answers_is_there,
     what_is_served_answers,
+    *DISTRIBUTED_CHECKS,
     *ENGINE_CHECKS,
     *SUITE_CHECKS,
 )

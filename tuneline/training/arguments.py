@@ -8,6 +8,7 @@ import torch
 from transformers import TrainingArguments
 
 from tuneline.training.batches import Rows
+from tuneline.training.distributed.strategy import sharing
 
 if TYPE_CHECKING:
     from tuneline.config import ModelConfig, TrainingConfig
@@ -21,6 +22,10 @@ def training_arguments(training: TrainingConfig, model: ModelConfig, rows: Rows,
         rows_per_micro_batch = max(1, int(training.micro_batch_tokens / mean))
     accumulation = max(1, round(training.batch_tokens / training.micro_batch_tokens))
     rows_per_step = rows_per_micro_batch * accumulation
+    # The processes share a step out among themselves; where there are fewer micro-batches than processes, by rows.
+    processes = training.distributed.processes
+    accumulation = max(1, accumulation // processes)
+    rows_per_micro_batch = max(1, rows_per_step // (accumulation * processes))
     steps = training.max_steps or max(1, round((training.epochs or 1.0) * len(rows) / rows_per_step))
     cuda = torch.cuda.is_available()
     return TrainingArguments(
@@ -47,4 +52,5 @@ def training_arguments(training: TrainingConfig, model: ModelConfig, rows: Rows,
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_drop_last=False,
+        **sharing(training, cuda=cuda),
     )

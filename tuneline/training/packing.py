@@ -23,10 +23,12 @@ class Sample:
     Attributes:
         ids: token ids.
         weights: the loss weight of each token, 0 where nothing is to be learnt; as long as ``ids``.
+        source: index of the record it was made from; -1 if it is none's.
     """
 
     ids: list[int]
     weights: list[float]
+    source: int = -1
 
     @property
     def supervised(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -63,13 +63,25 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self._tokens_per_step = tokens_per_step
         self._max_seconds = max_seconds
         self._started = 0.0
+        self._seconds_before = 0.0  # of the processes that were interrupted
         self.history: list[Progress] = []
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Start the clock."""
-        self._started = time.perf_counter()
+        self._started = time.perf_counter() - self._seconds_before
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the moments so far and the time that they took."""
+        return {"history": [asdict(moment) for moment in self.history], "seconds": time.perf_counter() - self._started}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with the moments of an interrupted process, and tell them again: who listens now has not heard them."""
+        self._seconds_before = float(state["seconds"])
+        self.history = [Progress(**moment) for moment in state["history"]]
+        for moment in self.history:
+            self._on_progress(moment)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """End the run when its time is up."""

@@ -38,9 +38,9 @@ def tokenise(
         UserError: nothing is left to learn from.
     """
     samples, too_long = [], 0
-    for record in records:
+    for index, record in enumerate(records):
         ids, weights = render_training(tokenizer, record.messages, prompt, tools=record.tools)
-        sample = Sample(ids, weights)
+        sample = Sample(ids, weights, index)
         if len(ids) > max_length:
             too_long += 1
         elif sample.supervised:

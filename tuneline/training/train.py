@@ -1,10 +1,12 @@
-"""One training run: chat records in, an adapter's folder out."""
+"""One training run: chat records in, an adapter's folder out; from the beginning, or from where it was interrupted."""
 
 from __future__ import annotations
 
 import tempfile
+from contextlib import nullcontext
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 
 import torch
 from transformers import PrinterCallback
@@ -12,6 +14,19 @@ from transformers import PrinterCallback
 from tuneline.training.arguments import training_arguments
 from tuneline.training.base_model import load_base, load_tokenizer
 from tuneline.training.batches import plan_rows
+from tuneline.training.distributed.launch import train_in_processes
+from tuneline.training.distributed.sharded import whole_model
+from tuneline.training.distributed.strategy import device_of_process
+from tuneline.training.durable.faults import LossGuard
+from tuneline.training.durable.fingerprint import job_fingerprint
+from tuneline.training.durable.interruption import Interruption, ended, interruption
+from tuneline.training.durable.keeper import Keeper
+from tuneline.training.durable.memory import is_out_of_memory, no_memory
+from tuneline.training.durable.result import find_checkpoint, find_result, keep_result
+from tuneline.training.durable.start import Start
+from tuneline.training.durable.store import CheckpointStore
+from tuneline.training.durable.trainer import DurableTrainer
+from tuneline.training.durable.upload import Upload
 from tuneline.training.export import export
 from tuneline.training.job import TrainingJob
 from tuneline.training.methods import make_trainable
@@ -19,45 +34,91 @@ from tuneline.training.outcome import TrainingOutcome, TrainingRun
 from tuneline.training.packing import collate
 from tuneline.training.progress import Watch, peak_memory_gib
 from tuneline.training.samples import tokenise
-from tuneline.training.trainer import PackedTrainer
 from tuneline.version import tuneline_version
 
 
 def train(job: TrainingJob) -> TrainingOutcome:
-    """Train and write the result to ``job.output``.
+    """Train and write the result to ``job.output``; go on from a checkpoint if this job left one.
 
     Raises:
-        UserError: the base model cannot be loaded or no record can be learnt from.
-        TunelineError: the loss became NaN or infinite; ``job.output`` stays empty.
+        UserError: the base model cannot be loaded, no record can be learnt from, or memory does not suffice.
+        Interrupted: SIGTERM or SIGINT came; what was learnt is saved.
+        TunelineError: the loss became NaN or infinite, or exploded; ``job.output`` stays empty.
     """
-    return train_here(job)
+    store = None
+    if job.checkpoints is not None:
+        store = CheckpointStore(job.checkpoints, job.storage_options, job_fingerprint(job))
+        if (found := find_result(store, job)) is not None:
+            return found
+    with tempfile.TemporaryDirectory(prefix="tuneline-training-") as scratch:
+        start = Start(Path(scratch), store)
+        if store is not None:
+            find_checkpoint(store, job, start.checkpoint)
+        if job.training.distributed.processes > 1:
+            outcome = train_in_processes(job, start)
+        else:
+            # Without a place for checkpoints there is nothing to do before the end.
+            with nullcontext(Interruption()) if store is None else interruption() as asked:
+                alone = train_here(job, start, asked)
+            assert alone is not None, "a single process is the first"
+            outcome = alone
+    if store is not None:
+        keep_result(store, outcome, job)
+    return outcome
 
 
-def train_here(job: TrainingJob) -> TrainingOutcome:
-    """Train in this process, from the beginning to the end."""
+def train_here(job: TrainingJob, start: Start, asked: Interruption) -> TrainingOutcome | None:
+    """Train in this process, alone or as one of several, to the end or until it is asked for.
+
+    Returns:
+        The outcome; None in all processes but the first.
+    """
     model, training = job.model, job.training
     torch.manual_seed(training.seed)
     tokenizer = load_tokenizer(model)
     samples = tokenise(job.records, tokenizer, job.prompt, training.max_length)
-    base = load_base(model, quantization=model.quantization)
+    base = load_base(model, quantization=model.quantization, device=device_of_process(training))
     rows = plan_rows(base, samples.training, model, training)
     trained = make_trainable(base, model, training)
     trained.config.use_cache = False
     tokens = sum(rows.lengths)
-    with tempfile.TemporaryDirectory() as scratch:
-        arguments = training_arguments(training, model, rows, scratch)
-        rows_per_step = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
-        max_seconds = None if training.max_minutes is None else training.max_minutes * 60
-        watch = Watch(job.on_progress, tokens / len(rows) * rows_per_step, max_seconds)
-        trainer = PackedTrainer(
-            model=trained,
-            args=arguments,
-            train_dataset=rows,
-            data_collator=partial(collate, pad_id=tokenizer.pad_token_id or 0),
-            callbacks=[watch],
-        )
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
+    arguments = training_arguments(training, model, rows, str(start.scratch / "trainer"))
+    rows_per_step = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+    max_seconds = None if training.max_minutes is None else training.max_minutes * 60
+    watch = Watch(job.on_progress, tokens / len(rows) * rows_per_step, max_seconds)
+    first = arguments.process_index == 0
+    upload = None
+    if start.store is not None and first:
+        upload = Upload(start.store, training.checkpoints.keep, job.say)
+    keeper = Keeper(training.checkpoints, upload, asked)
+    trainer = DurableTrainer(
+        training=training,
+        guard=LossGuard(samples.training, job.records, None if start.store is None else start.store.note),
+        upload=upload,
+        say=job.say,
+        cut=start.cut,
+        model=trained,
+        args=arguments,
+        train_dataset=rows,
+        data_collator=partial(collate, pad_id=tokenizer.pad_token_id or 0),
+        callbacks=[watch, keeper],
+    )
+    trainer.remove_callback(PrinterCallback)
+    try:
+        trainer.train_from(start.checkpoint if start.checkpoint.is_dir() else None)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise no_memory(str(error), training, halved=training.on_oom == "halve") from error
+    finally:
+        if upload is not None:
+            upload.close()
+    if keeper.ended:
+        saved = None if upload is None else upload.last_step
+        raise ended(asked.by or "a signal", trainer.state.global_step, arguments.max_steps, saved)
+    whole = whole_model(trainer, job, start.scratch)
+    if not first:
+        return None
     last = watch.history[-1]
     run = TrainingRun(
         method=training.method,
@@ -74,6 +135,8 @@ def train_here(job: TrainingJob) -> TrainingOutcome:
         peak_memory_gib=peak_memory_gib(),
         device=torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
         software={"tuneline": tuneline_version()} | {name: version(name) for name in ("torch", "transformers", "peft")},
-        micro_batch_tokens=training.micro_batch_tokens,
+        processes=arguments.world_size,
+        micro_batch_tokens=training.micro_batch_tokens // trainer.run_state.cut,
+        resumed_from=trainer.run_state.resumed_from,
     )
-    return TrainingOutcome(export(trained, model, run, watch.history, job.output), run, tuple(watch.history))
+    return TrainingOutcome(export(whole, model, run, watch.history, job.output), run, tuple(watch.history))
