@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from functools import partial
 from importlib.metadata import version
 
 import torch
@@ -11,12 +10,13 @@ from transformers import PrinterCallback
 
 from tuneline.training.arguments import training_arguments
 from tuneline.training.base_model import load_base, load_tokenizer
-from tuneline.training.batches import plan_rows
+from tuneline.training.batches import Steps, plan_batches
 from tuneline.training.export import export
+from tuneline.training.fast import at_full_speed
 from tuneline.training.job import TrainingJob
+from tuneline.training.lean_lora import all_lean
 from tuneline.training.methods import make_trainable
 from tuneline.training.outcome import TrainingOutcome, TrainingRun
-from tuneline.training.packing import collate
 from tuneline.training.progress import Watch, peak_memory_gib
 from tuneline.training.samples import tokenise
 from tuneline.training.trainer import PackedTrainer
@@ -40,22 +40,21 @@ def train_here(job: TrainingJob) -> TrainingOutcome:
     tokenizer = load_tokenizer(model)
     samples = tokenise(job.records, tokenizer, job.prompt, training.max_length)
     base = load_base(model, quantization=model.quantization)
-    rows = plan_rows(base, samples.training, model, training)
+    plan = plan_batches(base, samples.training, model, training)
     trained = make_trainable(base, model, training)
     trained.config.use_cache = False
-    tokens = sum(rows.lengths)
-    with tempfile.TemporaryDirectory() as scratch:
-        arguments = training_arguments(training, model, rows, scratch)
-        rows_per_step = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
-        max_seconds = None if training.max_minutes is None else training.max_minutes * 60
-        watch = Watch(job.on_progress, tokens / len(rows) * rows_per_step, max_seconds)
-        trainer = PackedTrainer(
-            model=trained,
-            args=arguments,
-            train_dataset=rows,
-            data_collator=partial(collate, pad_id=tokenizer.pad_token_id or 0),
-            callbacks=[watch],
+    with tempfile.TemporaryDirectory() as scratch, at_full_speed(trained, training, packed=plan.packed):
+        arguments = training_arguments(training, model, plan, scratch, autocast=not all_lean(trained))
+        steps = Steps(
+            samples.training,
+            plan,
+            tokenizer.pad_token_id or 0,
+            process=arguments.process_index,
+            processes=arguments.world_size,
         )
+        max_seconds = None if training.max_minutes is None else training.max_minutes * 60
+        watch = Watch(job.on_progress, plan.tokens / plan.steps_per_epoch, max_seconds)
+        trainer = PackedTrainer(model=trained, args=arguments, train_dataset=steps, callbacks=[watch])
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     last = watch.history[-1]
@@ -65,9 +64,9 @@ def train_here(job: TrainingJob) -> TrainingOutcome:
         final_loss=last.loss,
         samples=len(samples.training),
         too_long=samples.too_long,
-        tokens=tokens,
+        tokens=plan.tokens,
         supervised_tokens=sum(sample.supervised for sample in samples.training),
-        packed=rows.packed,
+        packed=plan.packed,
         trainable_parameters=sum(p.numel() for p in trained.parameters() if p.requires_grad),
         seconds=last.seconds,
         tokens_per_second=last.tokens_per_second,
