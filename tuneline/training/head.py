@@ -26,9 +26,8 @@ class _ChunkedLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
         hidden_grad = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None  # type: ignore[attr-defined]
-        head_grad = (
-            torch.zeros_like(head, dtype=torch.float32) if ctx.needs_input_grad[1] else None  # type: ignore[attr-defined]
-        )
+        trained = ctx.needs_input_grad[1]  # type: ignore[attr-defined]
+        head_grad = torch.zeros_like(head, dtype=torch.float32) if trained else None
         loss = hidden.new_zeros((), dtype=torch.float32)
         for chunk in torch.arange(len(targets), device=hidden.device).split(max(1, _CHUNK_BYTES // (4 * len(head)))):
             part = slice(int(chunk[0]), int(chunk[-1]) + 1) if len(chunk) else slice(0, 0)
@@ -50,7 +49,7 @@ class _ChunkedLoss(torch.autograd.Function):
         return loss
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         saved = [kept * grad.to(kept.dtype) for kept in ctx.saved_tensors]
         hidden_grad = saved.pop(0) if ctx.needs_input_grad[0] else None
@@ -74,7 +73,9 @@ def chunked_loss(hidden: Tensor, head: Tensor, labels: Tensor, weights: Tensor, 
     targets = labels[:, 1:]
     chosen = targets != -100
     shares = weights[:, 1:][chosen] / normaliser
-    loss: Tensor = _ChunkedLoss.apply(hidden[:, :-1][chosen], head, targets[chosen], shares)
+    loss: Tensor = _ChunkedLoss.apply(  # type: ignore[no-untyped-call]
+        hidden[:, :-1][chosen], head, targets[chosen], shares
+    )
     return loss
 
 
@@ -85,9 +86,13 @@ class _Bare:
         return hidden
 
 
-def bare_head(model: nn.Module) -> nn.Linear | None:
-    """The head, if the model's forward gives hidden states instead of logits at the moment."""
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+def bare_head(model: Any) -> nn.Linear | None:
+    """The head, if the model's forward gives hidden states instead of logits at the moment.
+
+    Args:
+        model: with or without PEFT around it.
+    """
+    head = model.get_output_embeddings()
     return head if isinstance(head, nn.Linear) and isinstance(head.__dict__.get("forward"), _Bare) else None
 
 
@@ -98,11 +103,11 @@ def without_head(base: PreTrainedModel) -> Iterator[None]:
     Whether they are is tried on the model; Gemma 2 caps its logits, Cohere and Granite scale them. Those keep their
     head, and are computed by their own forward.
     """
-    head = base.get_output_embeddings()
-    if type(head) is not nn.Linear or head.bias is not None or not _is_all(base, head):
+    head: Any = base.get_output_embeddings()
+    if type(head) is not nn.Linear or getattr(head, "bias", None) is not None or not _is_all(base, head):
         yield
         return
-    head.forward = _Bare()
+    head.forward = _Bare()  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
@@ -110,7 +115,7 @@ def without_head(base: PreTrainedModel) -> Iterator[None]:
 
 
 @torch.no_grad()
-def _is_all(base: PreTrainedModel, head: nn.Linear) -> bool:
+def _is_all(base: PreTrainedModel, head: Any) -> bool:
     was_training = base.training
     base.eval()
     ids = torch.arange(_TRIED, device=base.device)[None] % base.config.get_text_config().vocab_size

@@ -32,10 +32,10 @@ class _Adapted(torch.autograd.Function):
         ctx.save_for_backward(x, weight, low_a, low_b)
         ctx.scale = scale  # type: ignore[attr-defined]
         ctx.kept = (a.dtype, b.dtype)  # type: ignore[attr-defined]
-        return out.unflatten(0, x.shape[:-1])
+        return out.view(*x.shape[:-1], -1)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, low_a, low_b = ctx.saved_tensors
         flat, flat_grad = x.flatten(0, -2), grad.flatten(0, -2)
@@ -52,18 +52,21 @@ class _Adapted(torch.autograd.Function):
 
 def is_plain(layer: nn.Module) -> bool:
     """Whether a layer is LoRA on an ordinary frozen linear layer: no DoRA, quantization, dropout or bias."""
-    if type(layer) is not LoraLinear or type(layer.base_layer) is not nn.Linear or len(layer.active_adapters) != 1:
+    return type(layer) is LoraLinear and _has_one_plain_adapter(layer)
+
+
+def _has_one_plain_adapter(layer: Any) -> bool:
+    if type(layer.base_layer) is not nn.Linear or len(layer.active_adapters) != 1:
         return False
     name = layer.active_adapters[0]
-    base = layer.base_layer
-    return (
+    return bool(
         name in layer.lora_A
         and name not in layer.lora_variant
         and layer.lora_A[name].bias is None
         and layer.lora_B[name].bias is None
         and getattr(layer.lora_dropout[name], "p", 0.0) == 0.0
         and not layer.fan_in_fan_out
-        and not any(p.requires_grad for p in base.parameters())
+        and not any(p.requires_grad for p in layer.base_layer.parameters())
     )
 
 
@@ -76,7 +79,7 @@ def all_lean(model: nn.Module) -> bool:
 @contextmanager
 def lean_lora(model: nn.Module) -> Iterator[None]:
     """Compute the plain LoRA layers in one operation each. Weights, names and what is saved stay as they are."""
-    layers = [layer for layer in model.modules() if is_plain(layer)]
+    layers: list[Any] = [layer for layer in model.modules() if is_plain(layer)]
     for layer in layers:
         layer.forward = partial(_forward, layer, layer.forward)
     try:
@@ -91,7 +94,7 @@ def _forward(layer: Any, peft: Callable[..., Tensor], x: Tensor, *args: Any, **k
         return peft(x, *args, **kwargs)
     name, base = layer.active_adapters[0], layer.base_layer
     with torch.autocast(x.device.type, enabled=False):
-        adapted: Tensor = _Adapted.apply(
+        adapted: Tensor = _Adapted.apply(  # type: ignore[no-untyped-call]
             x.to(base.weight.dtype),
             base.weight,
             base.bias,

@@ -68,9 +68,7 @@ def collate(samples: Sequence[Sample], micro_batch: MicroBatch, pad_id: int, *, 
     return batch
 
 
-def _block(
-    samples: Sequence[Sample], block: Block, pad_id: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _block(samples: Sequence[Sample], block: Block, pad_id: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     rows = [samples[index] for index in block.samples]
     ids = torch.tensor([row.ids + [pad_id] * (block.width - len(row.ids)) for row in rows])
     weights = torch.tensor([row.weights + [0.0] * (block.width - len(row.ids)) for row in rows])

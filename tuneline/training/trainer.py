@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from accelerate.utils import DistributedType
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import Trainer
@@ -85,7 +84,7 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
 
     def _exchange(self, model: nn.Module, *, last: bool) -> AbstractContextManager[Any]:
         # DeepSpeed keeps count of its own; for the others an exchange per micro-batch would be wasted.
-        if last or self.accelerator.distributed_type == DistributedType.DEEPSPEED:
+        if last or self.is_deepspeed_enabled:
             return nullcontext()
         waiting: AbstractContextManager[Any] = self.accelerator.no_sync(model)
         return waiting
