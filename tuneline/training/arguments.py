@@ -7,44 +7,46 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import TrainingArguments
 
-from tuneline.training.batches import Rows
+from tuneline.training.batches import Plan
 from tuneline.training.distributed.strategy import sharing
 
 if TYPE_CHECKING:
     from tuneline.config import ModelConfig, TrainingConfig
 
 
-def training_arguments(training: TrainingConfig, model: ModelConfig, rows: Rows, scratch: str) -> TrainingArguments:
-    """Say how transformers' Trainer has to run."""
-    rows_per_micro_batch = max(1, training.micro_batch_tokens // training.max_length)
-    if training.packing == "off" or max(len(rows[i]) for i in range(len(rows))) == 1:
-        mean = sum(rows.lengths) / len(rows)
-        rows_per_micro_batch = max(1, int(training.micro_batch_tokens / mean))
-    accumulation = max(1, round(training.batch_tokens / training.micro_batch_tokens))
-    rows_per_step = rows_per_micro_batch * accumulation
-    # The processes share a step out among themselves; where there are fewer micro-batches than processes, by rows.
-    processes = training.distributed.processes
-    accumulation = max(1, accumulation // processes)
-    rows_per_micro_batch = max(1, rows_per_step // (accumulation * processes))
-    steps = training.max_steps or max(1, round((training.epochs or 1.0) * len(rows) / rows_per_step))
+def training_arguments(
+    training: TrainingConfig, model: ModelConfig, plan: Plan, scratch: str, *, autocast: bool = True
+) -> TrainingArguments:
+    """Say how transformers' Trainer has to run.
+
+    Args:
+        training: the config's section.
+        model: the base model.
+        plan: the run's optimizer steps.
+        scratch: a folder for what the Trainer writes.
+        autocast: whether torch has to choose each operation's type. It costs a copy of each input, and nothing needs
+            it where all weights are of the base model's type and LoRA's are cast on the way.
+    """
     cuda = torch.cuda.is_available()
     return TrainingArguments(
         output_dir=scratch,
-        max_steps=steps,
-        per_device_train_batch_size=min(rows_per_micro_batch, len(rows)),
-        gradient_accumulation_steps=accumulation,
+        max_steps=plan.steps,
+        per_device_train_batch_size=1,  # an item is an optimizer step, with its accumulation inside
+        gradient_accumulation_steps=1,
         learning_rate=training.learning_rate,
         lr_scheduler_type=training.scheduler,
-        warmup_steps=round(training.warmup_ratio * steps),
+        warmup_steps=round(training.warmup_ratio * plan.steps),
         weight_decay=training.weight_decay,
         max_grad_norm=training.max_grad_norm,
         optim="adamw_torch_fused",
-        bf16=model.dtype == "bfloat16",
-        fp16=model.dtype == "float16" and cuda,
+        bf16=autocast and model.dtype == "bfloat16",
+        fp16=autocast and model.dtype == "float16" and cuda,
         use_cpu=not cuda,
         seed=training.seed,
-        train_sampling_strategy="random",
-        logging_steps=max(1, steps // 50),
+        train_sampling_strategy="sequential",
+        dataloader_num_workers=1 if cuda else 0,
+        torch_compile=training.torch_compile,
+        logging_steps=max(1, plan.steps // 50),
         logging_first_step=True,
         logging_nan_inf_filter=False,
         save_strategy="no",

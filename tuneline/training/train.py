@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import nullcontext
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from transformers import PrinterCallback
 
 from tuneline.training.arguments import training_arguments
 from tuneline.training.base_model import load_base, load_tokenizer
-from tuneline.training.batches import plan_rows
+from tuneline.training.batches import Steps, plan_batches
 from tuneline.training.distributed.launch import train_in_processes
 from tuneline.training.distributed.sharded import whole_model
 from tuneline.training.distributed.strategy import device_of_process
@@ -28,10 +27,11 @@ from tuneline.training.durable.store import CheckpointStore
 from tuneline.training.durable.trainer import DurableTrainer
 from tuneline.training.durable.upload import Upload
 from tuneline.training.export import export
+from tuneline.training.fast import at_full_speed
 from tuneline.training.job import TrainingJob
+from tuneline.training.lean_lora import all_lean
 from tuneline.training.methods import make_trainable
 from tuneline.training.outcome import TrainingOutcome, TrainingRun
-from tuneline.training.packing import collate
 from tuneline.training.progress import Watch, peak_memory_gib
 from tuneline.training.samples import tokenise
 from tuneline.version import tuneline_version
@@ -78,41 +78,47 @@ def train_here(job: TrainingJob, start: Start, asked: Interruption) -> TrainingO
     tokenizer = load_tokenizer(model)
     samples = tokenise(job.records, tokenizer, job.prompt, training.max_length)
     base = load_base(model, quantization=model.quantization, device=device_of_process(training))
-    rows = plan_rows(base, samples.training, model, training)
+    plan = plan_batches(base, samples.training, model, training)
     trained = make_trainable(base, model, training)
     trained.config.use_cache = False
-    tokens = sum(rows.lengths)
-    arguments = training_arguments(training, model, rows, str(start.scratch / "trainer"))
-    rows_per_step = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
     max_seconds = None if training.max_minutes is None else training.max_minutes * 60
-    watch = Watch(job.on_progress, tokens / len(rows) * rows_per_step, max_seconds)
-    first = arguments.process_index == 0
-    upload = None
-    if start.store is not None and first:
-        upload = Upload(start.store, training.checkpoints.keep, job.say)
-    keeper = Keeper(training.checkpoints, upload, asked)
-    trainer = DurableTrainer(
-        training=training,
-        guard=LossGuard(samples.training, job.records, None if start.store is None else start.store.note),
-        upload=upload,
-        say=job.say,
-        cut=start.cut,
-        model=trained,
-        args=arguments,
-        train_dataset=rows,
-        data_collator=partial(collate, pad_id=tokenizer.pad_token_id or 0),
-        callbacks=[watch, keeper],
-    )
-    trainer.remove_callback(PrinterCallback)
-    try:
-        trainer.train_from(start.checkpoint if start.checkpoint.is_dir() else None)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise no_memory(str(error), training, halved=training.on_oom == "halve") from error
-    finally:
-        if upload is not None:
-            upload.close()
+    watch = Watch(job.on_progress, plan.tokens / plan.steps_per_epoch, max_seconds)
+    with at_full_speed(trained, training, packed=plan.packed):
+        trainer_folder = str(start.scratch / "trainer")
+        arguments = training_arguments(training, model, plan, trainer_folder, autocast=not all_lean(trained))
+        first = arguments.process_index == 0
+        steps = Steps(
+            samples.training,
+            plan,
+            tokenizer.pad_token_id or 0,
+            process=arguments.process_index,
+            processes=arguments.world_size,
+        )
+        upload = None
+        if start.store is not None and first:
+            upload = Upload(start.store, training.checkpoints.keep, job.say)
+        keeper = Keeper(training.checkpoints, upload, asked)
+        trainer = DurableTrainer(
+            training=training,
+            guard=LossGuard(samples.training, job.records, None if start.store is None else start.store.note),
+            upload=upload,
+            say=job.say,
+            cut=start.cut,
+            model=trained,
+            args=arguments,
+            train_dataset=steps,
+            callbacks=[watch, keeper],
+        )
+        trainer.remove_callback(PrinterCallback)
+        try:
+            trainer.train_from(start.checkpoint if start.checkpoint.is_dir() else None)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise no_memory(str(error), training, halved=training.on_oom == "halve") from error
+        finally:
+            if upload is not None:
+                upload.close()
     if keeper.ended:
         saved = None if upload is None else upload.last_step
         raise ended(asked.by or "a signal", trainer.state.global_step, arguments.max_steps, saved)
@@ -126,9 +132,9 @@ def train_here(job: TrainingJob, start: Start, asked: Interruption) -> TrainingO
         final_loss=last.loss,
         samples=len(samples.training),
         too_long=samples.too_long,
-        tokens=tokens,
+        tokens=plan.tokens,
         supervised_tokens=sum(sample.supervised for sample in samples.training),
-        packed=rows.packed,
+        packed=plan.packed,
         trainable_parameters=sum(p.numel() for p in trained.parameters() if p.requires_grad),
         seconds=last.seconds,
         tokens_per_second=last.tokens_per_second,

@@ -15,6 +15,7 @@ from tuneline.errors import UserError
 from tuneline.training.durable import store, upload
 from tuneline.training.durable.faults import LossFault, LossGuard
 from tuneline.training.durable.memory import cut
+from tuneline.training.layout import Block
 from tuneline.training.packing import Sample, collate
 from tuneline.training.train import train
 from tuneline.training.trainer import PackedTrainer
@@ -57,7 +58,7 @@ def test_a_loss_that_is_no_number_stops_with_the_records_that_did_it(
 
 
 def test_an_exploding_loss_stops_after_some_steps_and_a_single_wild_one_does_not() -> None:
-    batch = collate([[Sample([5, 6], [1.0, 1.0], 0)]], pad_id=0)
+    batch = collate([Sample([5, 6], [1.0, 1.0], 0)], (Block((0,), 2),), pad_id=0, ragged=True)
     guard = LossGuard([], [], None)
     losses = [1.0] * 12 + [40.0] + [1.0] * 5 + [40.0] * 4
     for step, loss in enumerate(losses, start=1):
@@ -66,12 +67,18 @@ def test_an_exploding_loss_stops_after_some_steps_and_a_single_wild_one_does_not
         guard.check(len(losses) + 1, [torch.tensor(40.0)], [batch], 1.0)
 
 
-def test_a_micro_batch_is_cut_between_conversations_only() -> None:
+@pytest.mark.parametrize("ragged", [True, False])
+def test_a_micro_batch_is_cut_between_conversations_only(ragged: bool) -> None:
     samples = [Sample([10 * n + i for i in range(n)], [1.0] * n, n) for n in (3, 4, 5, 6)]
-    batch = collate([samples[:3], samples[3:]], pad_id=0)
-    pieces = cut(batch, 4)
-    whole = [ids.tolist() for piece in pieces for ids in piece["input_ids"]]
-    assert whole == [[*samples[0].ids, *samples[1].ids], samples[2].ids, samples[3].ids, [0] * 6]
+    layout = (Block((3, 2), 6), Block((1, 0), 4)) if ragged else (Block((3, 2, 1, 0), 6),)
+    batch = collate(samples, layout, pad_id=0, ragged=ragged)
+    pieces = cut(batch, 8)
+    assert [[id for id in piece["input_ids"].flatten().tolist() if id] for piece in pieces] == [
+        samples[number].ids for number in (3, 2, 1, 0)
+    ]
+    assert [piece.get("blocks") for piece in pieces] == (
+        [((1, 6),), ((1, 6),), ((1, 4),), ((1, 4),)] if ragged else [None] * 4
+    )
     assert sum(float(piece["loss_weights"].sum()) for piece in pieces) == float(batch["loss_weights"].sum())
 
 
@@ -84,7 +91,7 @@ def test_out_of_memory_the_step_is_done_again_in_smaller_passes_with_the_same_re
     def spoil(loss: torch.Tensor, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         nonlocal passes
         passes += 1
-        if passes > 5 and inputs["input_ids"].numel() > 128:
+        if passes > 5 and inputs["input_ids"].numel() > 180:  # a half is not exact
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return loss
 

@@ -54,7 +54,7 @@ class LossGuard:
         self._wild = 0
 
     def check(
-        self, step: int, losses: Sequence[Tensor], batches: Sequence[dict[str, Tensor]], grad_norm: float | None
+        self, step: int, losses: Sequence[Tensor], batches: Sequence[dict[str, Any]], grad_norm: float | None
     ) -> None:
         """Look at one optimizer step.
 
@@ -99,7 +99,7 @@ class LossGuard:
         self,
         step: int,
         what: str,
-        batches: Sequence[dict[str, Tensor]],
+        batches: Sequence[dict[str, Any]],
         losses: Sequence[float],
         grad_norm: float | None,
     ) -> LossFault:
@@ -121,7 +121,8 @@ class LossGuard:
         )
 
     def _describe(self, ids: list[int]) -> dict[str, Any]:
-        sample = next((sample for sample in self._samples if sample.ids == ids), None)
+        same = (sample for sample in self._samples if sample.ids == ids[: len(sample.ids)])
+        sample = max(same, key=lambda sample: len(sample.ids), default=None)  # what follows is padding
         if sample is None or sample.source < 0:
             return {"id": "unknown", "index": None, "tokens": len(ids), "text": ""}
         record = self._records[sample.source]
@@ -130,8 +131,8 @@ class LossGuard:
         return {"id": record.id, "index": sample.source, "tokens": len(ids), "text": beginning}
 
 
-def _conversations(batch: dict[str, Tensor]) -> Iterator[list[int]]:
-    """The token ids of each conversation of a micro-batch; padding, which has no loss, is none."""
+def _conversations(batch: dict[str, Any]) -> Iterator[list[int]]:
+    """The token ids of each conversation of a micro-batch, with the padding behind it."""
     for ids, positions, weights in zip(batch["input_ids"], batch["position_ids"], batch["loss_weights"], strict=True):
         begins = [*(positions == 0).nonzero().flatten().tolist(), len(ids)]
         for begin, end in pairwise(begins):

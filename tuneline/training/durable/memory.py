@@ -6,10 +6,10 @@ anywhere between two conversations, and where the data stands in its order does 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import accumulate, groupby
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from tuneline.errors import TunelineError, UserError
 
@@ -29,27 +29,36 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "CUDA out of memory" in text)
 
 
-def halve(batch: dict[str, Tensor]) -> list[dict[str, Tensor]]:
-    """Cut a micro-batch in two: between rows, or within its only row between two conversations.
+def halve(batch: dict[str, Any]) -> list[dict[str, Any]]:
+    """Cut a micro-batch in two between conversations, where both have about as many tokens.
 
     Args:
-        batch: tensors ``[rows, tokens]``, among them ``position_ids`` that are 0 where a conversation begins.
+        batch: as ``tuneline.training.packing.collate`` makes it.
 
     Returns:
         Two micro-batches, or the one that holds a single conversation.
     """
-    rows, tokens = batch["position_ids"].shape
-    if rows > 1:
+    blocks = batch.get("blocks")
+    if blocks is None:
+        rows = len(batch["input_ids"])
         middle = rows // 2
+        if rows == 1:
+            return [batch]
         return [{k: v[:middle] for k, v in batch.items()}, {k: v[middle:] for k, v in batch.items()}]
-    begins = (batch["position_ids"][0] == 0).nonzero().flatten().tolist()[1:]
-    if not begins:
+    widths = [width for rows, width in blocks for _ in range(rows)]
+    if len(widths) == 1:
         return [batch]
-    at = min(begins, key=lambda begin: abs(begin - tokens / 2))
-    return [{k: v[:, :at] for k, v in batch.items()}, {k: v[:, at:] for k, v in batch.items()}]
+    ends = list(accumulate(widths))
+    count = min(range(1, len(widths)), key=lambda number: abs(ends[number - 1] - ends[-1] / 2))
+    halves = ((slice(None, ends[count - 1]), widths[:count]), (slice(ends[count - 1], None), widths[count:]))
+    return [
+        {k: v[:, part] for k, v in batch.items() if k != "blocks"}
+        | {"blocks": tuple((len(list(run)), width) for width, run in groupby(kept))}
+        for part, kept in halves
+    ]
 
 
-def cut(batch: dict[str, Tensor], parts: int) -> list[dict[str, Tensor]]:
+def cut(batch: dict[str, Any], parts: int) -> list[dict[str, Any]]:
     """Cut a micro-batch into ``parts`` (a power of two), or into as many as it has conversations."""
     pieces = [batch]
     while parts > 1:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from tuneline.training.durable.faults import LossGuard
 from tuneline.training.durable.memory import OutOfMemory, cut, halve, is_out_of_memory, no_memory
 from tuneline.training.durable.state import RunState, load_state, save_state
 from tuneline.training.durable.upload import Upload, is_disk_full
-from tuneline.training.trainer import PackedTrainer
+from tuneline.training.trainer import MicroBatches, PackedTrainer
 
 if TYPE_CHECKING:
     from tuneline.config import TrainingConfig
@@ -54,7 +53,7 @@ class DurableTrainer(PackedTrainer):
         self._guard = guard
         self._upload = upload
         self._say = say
-        self._micro_batches: list[dict[str, Tensor]] = []
+        self._micro_batches: MicroBatches = []
         self._losses: list[Tensor] = []
         self.run_state = RunState(cut=cut)
 
@@ -116,56 +115,32 @@ class DurableTrainer(PackedTrainer):
 
     # ---- one step ------------------------------------------------------------------------------------
 
-    def get_batch_samples(
-        self, epoch_iterator: Iterator[dict[str, Tensor]], num_batches: int, device: torch.device
-    ) -> tuple[list[dict[str, Tensor]], Tensor | None]:
-        """Fetch a step's micro-batches and forget those of the step before."""
-        self._micro_batches, self._losses = [], []
-        return super().get_batch_samples(epoch_iterator, num_batches, device)
-
     def training_step(
-        self, model: torch.nn.Module, inputs: dict[str, Tensor], num_items_in_batch: Tensor | int | None = None
+        self, model: torch.nn.Module, inputs: MicroBatches, num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
-        """Forward and backward of a micro-batch; from the step's beginning and in smaller passes if memory runs out."""
-        self._micro_batches.append(inputs)
-        again: list[dict[str, Tensor]] = []
+        """Forward and backward of a step; from its beginning and in smaller passes if memory runs out."""
         while True:
+            pieces = [piece for batch in inputs for piece in cut(batch, self.run_state.cut)]
             try:
-                for earlier in again:
-                    self._passes(model, earlier, num_items_in_batch)
-                loss = self._passes(model, inputs, num_items_in_batch)
-                self._losses.append(loss)
-                return loss
+                self._losses = self.passes(model, pieces, num_items_in_batch)
+                self._micro_batches = pieces
+                return torch.stack(self._losses).sum()
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 reason = str(error)
             # Outside the handler: while the error lives, its frames hold the activations that were too much.
-            self._cut_finer(reason, inputs)
-            again = self._micro_batches[:-1]
+            self._cut_finer(reason, pieces)
             model.zero_grad()
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
-    def _passes(
-        self, model: torch.nn.Module, batch: dict[str, Tensor], num_items_in_batch: Tensor | int | None
-    ) -> Tensor:
-        pieces = cut(batch, self.run_state.cut)
-        losses = []
-        for number, piece in enumerate(pieces):
-            # Processes exchange gradients once a step, with its very last pass.
-            last = number == len(pieces) - 1
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
-                losses.append(super().training_step(model, piece, num_items_in_batch))
-        return torch.stack(losses).sum()
-
-    def _cut_finer(self, reason: str, batch: dict[str, Tensor]) -> None:
+    def _cut_finer(self, reason: str, pieces: MicroBatches) -> None:
         if self._training.on_oom == "stop":
             raise no_memory(reason, self._training)
-        pieces = cut(batch, self.run_state.cut)
         if all(len(halve(piece)) == 1 for piece in pieces):
-            longest = max(piece["position_ids"].shape[1] for piece in pieces)
+            longest = max(piece["input_ids"].shape[1] for piece in pieces)
             raise no_memory(reason, self._training, longest)
         if self.args.world_size > 1:
             raise OutOfMemory(reason)

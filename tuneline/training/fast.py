@@ -1,0 +1,33 @@
+"""A model in the loop: what is put on it for the time of the training, and taken off before anything is saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from peft import PeftModel
+from transformers import PreTrainedModel
+
+from tuneline.training.block_attention import block_attention
+from tuneline.training.head import without_head
+from tuneline.training.lean_lora import lean_lora
+
+if TYPE_CHECKING:
+    from tuneline.config import TrainingConfig
+
+
+@contextmanager
+def at_full_speed(model: PreTrainedModel | PeftModel, training: TrainingConfig, *, packed: bool) -> Iterator[None]:
+    """Block attention for packed rows, LoRA in one operation, the head on supervised tokens alone.
+
+    FSDP and ZeRO 3 gather a layer's weights in that layer's forward only, so there the head stays where it is.
+    """
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    with ExitStack() as stack:
+        stack.enter_context(lean_lora(model))
+        if training.distributed.strategy == "ddp":
+            stack.enter_context(without_head(base))
+        if packed:
+            stack.enter_context(block_attention(base))
+        yield
