@@ -2,8 +2,8 @@
 
     python -m benchmarks.peers.train_once CONTENDER FILE
 
-FILE is what ``benchmarks.training`` wrote: base model, tokenised conversations, steps, conversations a step. All get the
-same conversations, the same supervised tokens, LoRA of rank 16 on all linear layers, peak learning rate, schedule and
+FILE is what ``benchmarks.training`` wrote: base model, tokenised conversations, steps, conversations a step. All get
+the same conversations, the same supervised tokens, LoRA of rank 16 on all linear layers, peak learning rate, schedule and
 number of steps; what differs is what their defaults, or their best settings, make of it.
 
 ``trainer``: transformers' Trainer as ZenML's gamesense uses it: float32, random batches padded to their longest.
@@ -78,7 +78,10 @@ def run(contender: str, job: dict[str, Any]) -> dict[str, float]:
     samples = [Sample(row["ids"], row["weights"]) for row in job["training"]]
     clock = Clock()
     with tempfile.TemporaryDirectory() as scratch:
-        trained = (_ours if contender == "ours" else _theirs)(contender, model, samples, job, clock, scratch)
+        if contender == "ours":
+            trained = _ours(model, samples, job, clock, scratch)
+        else:
+            trained = _theirs(contender, model, samples, job, clock, scratch)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     held_out = [Sample(row["ids"], row["weights"]) for row in job["held_out"]]
     seconds, cpu = (b - a for a, b in zip(clock.first, clock.last, strict=True))
@@ -94,9 +97,7 @@ def run(contender: str, job: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def _ours(
-    contender: str, model: ModelConfig, samples: list[Sample], job: dict[str, Any], clock: Clock, scratch: str
-) -> Any:
+def _ours(model: ModelConfig, samples: list[Sample], job: dict[str, Any], clock: Clock, scratch: str) -> Any:
     training = TrainingConfig(
         r=_RANK,
         lora_alpha=_ALPHA,

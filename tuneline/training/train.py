@@ -8,6 +8,7 @@ from importlib.metadata import version
 import torch
 from transformers import PrinterCallback
 
+from tuneline.training.activations import needs_checkpointing
 from tuneline.training.arguments import training_arguments
 from tuneline.training.base_model import load_base, load_tokenizer
 from tuneline.training.batches import Steps, plan_batches
@@ -41,6 +42,7 @@ def train_here(job: TrainingJob) -> TrainingOutcome:
     samples = tokenise(job.records, tokenizer, job.prompt, training.max_length)
     base = load_base(model, quantization=model.quantization)
     plan = plan_batches(base, samples.training, model, training)
+    training = training.model_copy(update={"gradient_checkpointing": needs_checkpointing(base, training)})
     trained = make_trainable(base, model, training)
     trained.config.use_cache = False
     with tempfile.TemporaryDirectory() as scratch, at_full_speed(trained, training, packed=plan.packed):
