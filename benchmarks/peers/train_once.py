@@ -38,8 +38,7 @@ from tuneline.training.activations import needs_checkpointing
 from tuneline.training.arguments import training_arguments
 from tuneline.training.base_model import load_base, load_tokenizer
 from tuneline.training.batches import Plan, Steps, plan_batches
-from tuneline.training.fast import at_full_speed
-from tuneline.training.lean_lora import all_lean
+from tuneline.training.fast import at_full_speed, needs_autocast
 from tuneline.training.loss import evaluate_loss
 from tuneline.training.methods import make_trainable
 from tuneline.training.packing import Sample
@@ -117,7 +116,7 @@ def _ours(model: ModelConfig, samples: list[Sample], job: dict[str, Any], clock:
     trained = make_trainable(base, model, training)
     trained.config.use_cache = False
     with at_full_speed(trained, training, packed=plan.packed):
-        arguments = training_arguments(training, model, plan, scratch, autocast=not all_lean(trained))
+        arguments = training_arguments(training, model, plan, scratch, autocast=needs_autocast(trained, training))
         steps = Steps(samples, plan, load_tokenizer(model).pad_token_id or 0)
         trainer = PackedTrainer(model=trained, args=arguments, train_dataset=steps, callbacks=[clock])
         trainer.train()

@@ -13,9 +13,8 @@ from tuneline.training.arguments import training_arguments
 from tuneline.training.base_model import load_base, load_tokenizer
 from tuneline.training.batches import Steps, plan_batches
 from tuneline.training.export import export
-from tuneline.training.fast import at_full_speed
+from tuneline.training.fast import at_full_speed, needs_autocast
 from tuneline.training.job import TrainingJob
-from tuneline.training.lean_lora import all_lean
 from tuneline.training.methods import make_trainable
 from tuneline.training.outcome import TrainingOutcome, TrainingRun
 from tuneline.training.progress import Watch, peak_memory_gib
@@ -46,7 +45,7 @@ def train_here(job: TrainingJob) -> TrainingOutcome:
     trained = make_trainable(base, model, training)
     trained.config.use_cache = False
     with tempfile.TemporaryDirectory() as scratch, at_full_speed(trained, training, packed=plan.packed):
-        arguments = training_arguments(training, model, plan, scratch, autocast=not all_lean(trained))
+        arguments = training_arguments(training, model, plan, scratch, autocast=needs_autocast(trained, training))
         steps = Steps(
             samples.training,
             plan,
