@@ -66,6 +66,7 @@ def jobs(alpaca: Path | None, tokens: int) -> dict[str, dict[str, Any]]:
             "steps": max(2, round(tokens / _BATCH_TOKENS)),
             "batch_tokens": _BATCH_TOKENS,
             "rows": round(_BATCH_TOKENS / mean),
+            "accumulation": 1,
             "learning_rate": 2e-3,
             "seed": 0,
         }
@@ -85,7 +86,7 @@ def measure(job: dict[str, Any], contenders: Sequence[str], rounds: int, name: s
             file.write_text(json.dumps(job | {"seed": number}))
             found.append({})
             for contender in contenders[:: 1 if number % 2 == 0 else -1]:
-                numbers = _child(contender, file)
+                numbers = once(contender, file)
                 found[-1][contender] = numbers
                 print(
                     f"{name}, round {number + 1} of {rounds}: {contender:<12} {numbers['tokens_per_second']:8,.0f} "
@@ -96,7 +97,12 @@ def measure(job: dict[str, Any], contenders: Sequence[str], rounds: int, name: s
     return found
 
 
-def _child(contender: str, file: Path) -> Numbers:
+def once(contender: str, file: Path) -> Numbers:
+    """Train in a process of its own.
+
+    Raises:
+        SystemExit: it failed; with the end of what it said.
+    """
     command = [sys.executable, "-m", "benchmarks.peers.train_once", contender, str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -2,9 +2,10 @@
 
     python -m benchmarks.peers.train_once CONTENDER FILE
 
-FILE is what ``benchmarks.training`` wrote: base model, tokenised conversations, steps, conversations a step. All get the
-same conversations, the same supervised tokens, LoRA of rank 16 on all linear layers, peak learning rate, schedule and
-number of steps; what differs is what their defaults, or their best settings, make of it.
+FILE is what ``benchmarks.training`` or ``benchmarks.gpu_training`` wrote: base model, tokenised conversations, steps,
+conversations a step. All get the same conversations, the same supervised tokens, LoRA of rank 16 on all linear layers,
+peak learning rate, schedule and number of steps; what differs is what their defaults, or their best settings, make of
+it.
 
 ``trainer``: transformers' Trainer as ZenML's gamesense uses it: float32, random batches padded to their longest.
 ``trl``: TRL's SFTTrainer with its defaults. ``trl-grouped`` and ``trl-packed``: by hand, without gradient
@@ -14,7 +15,6 @@ checkpointing, grouped by length or packed.
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 from transformers import (
     AutoModelForCausalLM,
+    BitsAndBytesConfig,
     DataCollatorForSeq2Seq,
     PreTrainedTokenizerBase,
     Trainer,
@@ -33,14 +34,15 @@ from transformers import (
 )
 
 from tuneline.config import ModelConfig, TrainingConfig
+from tuneline.training.activations import needs_checkpointing
 from tuneline.training.arguments import training_arguments
 from tuneline.training.base_model import load_base, load_tokenizer
 from tuneline.training.batches import Plan, Steps, plan_batches
-from tuneline.training.fast import at_full_speed
-from tuneline.training.lean_lora import all_lean
+from tuneline.training.fast import at_full_speed, needs_autocast
 from tuneline.training.loss import evaluate_loss
 from tuneline.training.methods import make_trainable
 from tuneline.training.packing import Sample
+from tuneline.training.progress import peak_memory_gib
 from tuneline.training.trainer import PackedTrainer
 
 CONTENDERS = ("ours", "trainer", "trl", "trl-grouped", "trl-packed")
@@ -74,12 +76,15 @@ class Clock(TrainerCallback):  # type: ignore[misc]
 def run(contender: str, job: dict[str, Any]) -> dict[str, float]:
     """Train and measure."""
     torch.manual_seed(job["seed"])
-    model = ModelConfig(base=job["base"])
+    model = ModelConfig(base=job["base"], quantization=job.get("quantization", "none"))
     samples = [Sample(row["ids"], row["weights"]) for row in job["training"]]
     clock = Clock()
     with tempfile.TemporaryDirectory() as scratch:
-        trained = (_ours if contender == "ours" else _theirs)(contender, model, samples, job, clock, scratch)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        if contender == "ours":
+            trained = _ours(model, samples, job, clock, scratch)
+        else:
+            trained = _theirs(contender, model, samples, job, clock, scratch)
+    peak = peak_memory_gib()
     held_out = [Sample(row["ids"], row["weights"]) for row in job["held_out"]]
     seconds, cpu = (b - a for a, b in zip(clock.first, clock.last, strict=True))
     tokens, supervised = (b - a for a, b in zip(clock.seen[0], clock.seen[-1], strict=True))
@@ -90,29 +95,28 @@ def run(contender: str, job: dict[str, Any]) -> dict[str, float]:
         "seconds": seconds,
         "peak_gib": peak,
         "supervised_tokens": clock.supervised,
-        "held_out_loss": evaluate_loss(trained.float(), held_out, 4096, packed=False),
+        **({"held_out_loss": evaluate_loss(trained.float(), held_out, 4096, packed=False)} if held_out else {}),
     }
 
 
-def _ours(
-    contender: str, model: ModelConfig, samples: list[Sample], job: dict[str, Any], clock: Clock, scratch: str
-) -> Any:
+def _ours(model: ModelConfig, samples: list[Sample], job: dict[str, Any], clock: Clock, scratch: str) -> Any:
     training = TrainingConfig(
         r=_RANK,
         lora_alpha=_ALPHA,
         learning_rate=job["learning_rate"],
         max_steps=job["steps"],
         batch_tokens=job["batch_tokens"],
-        micro_batch_tokens=job["batch_tokens"],
+        micro_batch_tokens=job["batch_tokens"] // job["accumulation"],
         max_length=max(len(sample.ids) for sample in samples),
         seed=job["seed"],
     )
-    base = load_base(model)
+    base = load_base(model, quantization=model.quantization)
     plan = plan_batches(base, samples, model, training)
+    training = training.model_copy(update={"gradient_checkpointing": needs_checkpointing(base, training)})
     trained = make_trainable(base, model, training)
     trained.config.use_cache = False
     with at_full_speed(trained, training, packed=plan.packed):
-        arguments = training_arguments(training, model, plan, scratch, autocast=not all_lean(trained))
+        arguments = training_arguments(training, model, plan, scratch, autocast=needs_autocast(trained, training))
         steps = Steps(samples, plan, load_tokenizer(model).pad_token_id or 0)
         trainer = PackedTrainer(model=trained, args=arguments, train_dataset=steps, callbacks=[clock])
         trainer.train()
@@ -147,6 +151,7 @@ def _theirs(
         "output_dir": scratch,
         "max_steps": job["steps"],
         "per_device_train_batch_size": job["rows"],
+        "gradient_accumulation_steps": job["accumulation"],
         "learning_rate": job["learning_rate"],
         "lr_scheduler_type": "cosine",
         "warmup_steps": round(0.03 * job["steps"]),
@@ -158,7 +163,12 @@ def _theirs(
     }
     lora = LoraConfig(task_type="CAUSAL_LM", r=_RANK, lora_alpha=_ALPHA, target_modules="all-linear")
     if contender == "trainer":
-        loaded = AutoModelForCausalLM.from_pretrained(model.base, dtype=torch.float32)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        loaded = AutoModelForCausalLM.from_pretrained(
+            model.base, dtype=torch.float32, device_map=device, quantization_config=_four_bit(model)
+        )
+        if model.quantization == "nf4":
+            loaded = prepare_model_for_kbit_training(loaded)
         # gamesense's collator learns from padding's neighbours too; the labels here are everybody's.
         trainer: Any = Trainer(
             model=get_peft_model(loaded, lora),
@@ -195,16 +205,30 @@ def _trl(
             "packing": True,
             "max_length": longest,
             # A row is full here, so that a step of as many tokens has fewer of them.
-            "per_device_train_batch_size": max(1, round(job["batch_tokens"] / longest)),
+            "per_device_train_batch_size": max(1, round(job["batch_tokens"] / job["accumulation"] / longest)),
         },
     }
     return SFTTrainer(
         model=model.base,
-        args=SFTConfig(**shared | by_hand[contender]),
+        args=SFTConfig(
+            **shared | by_hand[contender],
+            model_init_kwargs={"quantization_config": _four_bit(model)} if model.quantization == "nf4" else None,
+        ),
         train_dataset=rows,
         processing_class=tokenizer,
         peft_config=lora,
         callbacks=[clock],
+    )
+
+
+def _four_bit(model: ModelConfig) -> BitsAndBytesConfig | None:
+    if model.quantization != "nf4":
+        return None
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
     )
 
 

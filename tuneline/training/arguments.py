@@ -24,8 +24,7 @@ def training_arguments(
         model: the base model.
         plan: the run's optimizer steps.
         scratch: a folder for what the Trainer writes.
-        autocast: whether torch has to choose each operation's type. It costs a copy of each input, and nothing needs
-            it where all weights are of the base model's type and LoRA's are cast on the way.
+        autocast: whether torch chooses each operation's type (``tuneline.training.fast.needs_autocast``).
     """
     cuda = torch.cuda.is_available()
     return TrainingArguments(

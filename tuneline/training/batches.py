@@ -116,7 +116,12 @@ def plan_batches(
     Raises:
         UserError: ``training.packing`` is on and the model cannot.
     """
-    packed = training.packing != "off" and packing_is_exact(base, samples)
+    if training.packing == "on" and training.torch_compile:
+        raise UserError(
+            "training.packing is 'on' together with training.torch_compile, which would compile every row anew",
+            hint="Set training.packing to auto: conversations are then grouped by length.",
+        )
+    packed = training.packing != "off" and not training.torch_compile and packing_is_exact(base, samples)
     if training.packing == "on" and not packed:
         raise UserError(
             f"training.packing is 'on', but {model.base} lets packed conversations see each other",

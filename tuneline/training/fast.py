@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from tuneline.training.block_attention import block_attention
 from tuneline.training.head import without_head
-from tuneline.training.lean_lora import lean_lora
+from tuneline.training.lean_lora import all_lean, lean_lora
 
 if TYPE_CHECKING:
     from tuneline.config import TrainingConfig
@@ -25,9 +25,19 @@ def at_full_speed(model: PreTrainedModel | PeftModel, training: TrainingConfig, 
     """
     base = model.get_base_model() if isinstance(model, PeftModel) else model
     with ExitStack() as stack:
-        stack.enter_context(lean_lora(model))
+        if not training.torch_compile:  # the compiler makes one operation of them by itself
+            stack.enter_context(lean_lora(model))
         if training.distributed.strategy == "ddp":
             stack.enter_context(without_head(base))
         if packed:
             stack.enter_context(block_attention(base))
         yield
+
+
+def needs_autocast(model: PreTrainedModel | PeftModel, training: TrainingConfig) -> bool:
+    """Whether torch has to choose each operation's type.
+
+    It costs a copy of each input, and nothing needs it where all weights are of the base model's type and LoRA's are
+    cast on the way.
+    """
+    return training.torch_compile or not all_lean(model)

@@ -73,9 +73,13 @@ def chunked_loss(hidden: Tensor, head: Tensor, labels: Tensor, weights: Tensor, 
     targets = labels[:, 1:]
     chosen = targets != -100
     shares = weights[:, 1:][chosen] / normaliser
-    loss: Tensor = _ChunkedLoss.apply(  # type: ignore[no-untyped-call]
-        hidden[:, :-1][chosen], head, targets[chosen], shares
-    )
+    device = hidden.device.type
+    # Under autocast (QLoRA keeps its head in float32) the products are taken as autocast would take them.
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else head.dtype
+    with torch.autocast(device, enabled=False):
+        loss: Tensor = _ChunkedLoss.apply(  # type: ignore[no-untyped-call]
+            hidden[:, :-1][chosen].to(dtype), head.to(dtype), targets[chosen], shares
+        )
     return loss
 
 

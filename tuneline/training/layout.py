@@ -66,7 +66,7 @@ def lay_out(
         cut = [_blocks(run, lengths, BLOCK_COST, total) for run in _runs(order, lengths, count)]
         if count >= len(order) or all(sum(block.tokens for block in run) <= micro_batch_tokens for run in cut):
             return [tuple(run) for run in cut if run]
-        count += processes
+        count += processes * max(1, count // (16 * processes))
 
 
 def deal(micro_batches: Sequence[MicroBatch], processes: int) -> list[list[MicroBatch]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from transformers import PrinterCallback
 
+from tuneline.training.activations import needs_checkpointing
 from tuneline.training.arguments import training_arguments
 from tuneline.training.base_model import load_base, load_tokenizer
 from tuneline.training.batches import Steps, plan_batches
@@ -27,9 +28,8 @@ from tuneline.training.durable.store import CheckpointStore
 from tuneline.training.durable.trainer import DurableTrainer
 from tuneline.training.durable.upload import Upload
 from tuneline.training.export import export
-from tuneline.training.fast import at_full_speed
+from tuneline.training.fast import at_full_speed, needs_autocast
 from tuneline.training.job import TrainingJob
-from tuneline.training.lean_lora import all_lean
 from tuneline.training.methods import make_trainable
 from tuneline.training.outcome import TrainingOutcome, TrainingRun
 from tuneline.training.progress import Watch, peak_memory_gib
@@ -79,13 +79,16 @@ def train_here(job: TrainingJob, start: Start, asked: Interruption) -> TrainingO
     samples = tokenise(job.records, tokenizer, job.prompt, training.max_length)
     base = load_base(model, quantization=model.quantization, device=device_of_process(training))
     plan = plan_batches(base, samples.training, model, training)
+    training = training.model_copy(update={"gradient_checkpointing": needs_checkpointing(base, training)})
     trained = make_trainable(base, model, training)
     trained.config.use_cache = False
     max_seconds = None if training.max_minutes is None else training.max_minutes * 60
     watch = Watch(job.on_progress, plan.tokens / plan.steps_per_epoch, max_seconds)
     with at_full_speed(trained, training, packed=plan.packed):
         trainer_folder = str(start.scratch / "trainer")
-        arguments = training_arguments(training, model, plan, trainer_folder, autocast=not all_lean(trained))
+        arguments = training_arguments(
+            training, model, plan, trainer_folder, autocast=needs_autocast(trained, training)
+        )
         first = arguments.process_index == 0
         steps = Steps(
             samples.training,

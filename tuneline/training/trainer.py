@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -39,7 +40,7 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
         self, epoch_iterator: Iterator[MicroBatches], num_batches: int, device: torch.device
     ) -> tuple[list[MicroBatches], Tensor | None]:
         """Fetch an optimizer step and the sum of its loss weights over all processes."""
-        steps = [step for step, _ in zip(epoch_iterator, range(num_batches), strict=False)]
+        steps = list(itertools.islice(epoch_iterator, num_batches))
         if not steps:
             return steps, None
         total = torch.stack([batch["loss_weights"][:, 1:].sum() for batch in steps[0]]).sum().to(device)
