@@ -35,7 +35,8 @@ class AdapterMaterializer(PageMaterializer):
 
     def extract_metadata(self, data: LoraAdapter) -> dict[str, MetadataType]:
         """What the dashboard lists beside the artifact."""
-        return {"sha256": data.sha256, "rank": data.rank, **data.training}
+        numbers = {name: value for name, value in data.training.items() if value is not None}  # ZenML keeps no None
+        return {"sha256": data.sha256, "rank": data.rank, **numbers}
 
     def compute_content_hash(self, data: LoraAdapter) -> str:
         """Equal adapters are equal inputs for step caching."""
