@@ -53,7 +53,8 @@ def remove_given_up(storage: Storage, days: float = _GIVEN_UP_DAYS) -> None:
     oldest = time.time() - days * 86400
     for folder in fs.ls(root, detail=False):
         files = fs.find(folder, detail=True).values()
-        if all(_written(file) < oldest for file in files):
+        # An empty folder belongs to a training that is about to write its first state.
+        if files and all(_written(file) < oldest for file in files):
             fs.rm(folder, recursive=True)
 
 

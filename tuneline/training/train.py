@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import nullcontext
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def train(job: TrainingJob) -> TrainingOutcome:
     with tempfile.TemporaryDirectory(prefix="tuneline-training-") as scratch:
         start = Start(Path(scratch), store)
         if store is not None:
-            find_checkpoint(store, job, start.checkpoint)
+            start = replace(start, step=find_checkpoint(store, job, start.checkpoint))
         if job.training.distributed.processes > 1:
             outcome = train_in_processes(job, start)
         else:
@@ -99,7 +100,7 @@ def train_here(job: TrainingJob, start: Start, asked: Interruption) -> TrainingO
         )
         upload = None
         if start.store is not None and first:
-            upload = Upload(start.store, training.checkpoints.keep, job.say)
+            upload = Upload(start.store, training.checkpoints.keep, job.say, start.step)
         keeper = Keeper(training.checkpoints, upload, asked)
         trainer = DurableTrainer(
             training=training,
@@ -114,7 +115,7 @@ def train_here(job: TrainingJob, start: Start, asked: Interruption) -> TrainingO
         )
         trainer.remove_callback(PrinterCallback)
         try:
-            trainer.train_from(start.checkpoint if start.checkpoint.is_dir() else None)
+            trainer.train_from(None if start.step is None else start.checkpoint)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

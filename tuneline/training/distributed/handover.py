@@ -48,6 +48,7 @@ def hand_over(job: TrainingJob, start: Start) -> Handover:
         "output": str(job.output.absolute()),
         "checkpoints": job.checkpoints,
         "fingerprint": None if start.store is None else start.store.job,
+        "step": start.step,
         "cut": start.cut,
     }
     path = start.scratch / _JOB
@@ -77,4 +78,4 @@ def take_over(
     store = None
     if job.checkpoints is not None:
         store = CheckpointStore(job.checkpoints, options, document["fingerprint"])
-    return job, Start(file.parent, store, document["cut"])
+    return job, Start(file.parent, store, document["step"], document["cut"])

@@ -15,8 +15,9 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import torch
 
@@ -30,6 +31,9 @@ from tuneline.training.durable.result import find_checkpoint, read_outcome
 from tuneline.training.durable.start import Start
 from tuneline.training.job import TrainingJob
 from tuneline.training.outcome import TrainingOutcome
+
+if TYPE_CHECKING:
+    from tuneline.config import TrainingConfig
 
 _GRACE = 10.0  # seconds for the others after one has failed: their collectives may wait for it for minutes
 _TAIL = 30  # lines of a log
@@ -52,13 +56,7 @@ def train_in_processes(job: TrainingJob, start: Start) -> TrainingOutcome:
         UserError: there are fewer GPUs than processes, or memory does not suffice.
         TunelineError: what the first failing process raised.
     """
-    gpus = torch.cuda.device_count()
-    wanted = job.training.distributed.processes
-    if gpus and wanted > gpus:
-        raise UserError(
-            f"training.distributed.processes is {wanted}, but this machine has {gpus} GPUs",
-            hint=f"At most {gpus}: each process needs one of its own.",
-        )
+    _check_machine(job.training)
     while True:
         try:
             _run(job, start)
@@ -71,7 +69,26 @@ def train_in_processes(job: TrainingJob, start: Start) -> TrainingOutcome:
             job.say(f"memory ran out in a process: all begin again with micro-batches of {tokens} tokens")
             shutil.rmtree(start.checkpoint, ignore_errors=True)
             if start.store is not None:
-                find_checkpoint(start.store, job, start.checkpoint)
+                start = replace(start, step=find_checkpoint(start.store, job, start.checkpoint))
+
+
+def _check_machine(training: TrainingConfig) -> None:
+    gpus, wanted, strategy = torch.cuda.device_count(), training.distributed.processes, training.distributed.strategy
+    if gpus and wanted > gpus:
+        raise UserError(
+            f"training.distributed.processes is {wanted}, but this machine has {gpus} GPUs",
+            hint=f"At most {gpus}: each process needs one of its own.",
+        )
+    if strategy != "ddp" and not gpus:
+        raise UserError(
+            f"training.distributed.strategy is {strategy}, but this machine has no GPU to share a model among",
+            hint="Set it to ddp, which trains on CPUs as well.",
+        )
+    if strategy == "deepspeed" and find_spec("deepspeed") is None:
+        raise UserError(
+            "training.distributed.strategy is deepspeed, but the package deepspeed is not installed",
+            hint="Install it into this environment, or set fsdp, which needs nothing more.",
+        )
 
 
 def _run(job: TrainingJob, start: Start) -> None:
@@ -137,6 +154,7 @@ def _start(job: TrainingJob, start: Start) -> list[_Worker]:
                 start_new_session=True,  # Ctrl-C reaches them through this process alone
             )
         os.close(writing)
+        os.set_blocking(reading, False)
         workers.append(_Worker(rank, process, os.fdopen(reading, "rb", buffering=0), log))
     return workers
 
@@ -148,10 +166,13 @@ def _listen(job: TrainingJob, workers: list[_Worker]) -> None:
         for worker in workers:
             selector.register(worker.pipe, selectors.EVENT_READ, worker)
         while selector.get_map() and (deadline is None or time.monotonic() < deadline):
-            for key, _ in selector.select(timeout=0.5):
+            events = selector.select(timeout=0.5)
+            # A process of its own that a worker left behind may still hold the pipe.
+            silent = [key for key in selector.get_map().values() if key.data.process.poll() is not None]
+            for key in [key for key, _ in events] or silent:
                 worker = key.data
                 chunk = worker.pipe.read(65536)
-                if not chunk:
+                if not chunk:  # the end, or nothing more to come
                     selector.unregister(worker.pipe)
                     if worker.process.wait() and deadline is None:
                         deadline = time.monotonic() + _GRACE

@@ -114,7 +114,10 @@ class LossGuard:
                 "grad_norm": grad_norm if grad_norm is None or math.isfinite(grad_norm) else str(grad_norm),
                 "records": records,
             }
-            where = f" They are listed in {self._note(f'fault-{step:08d}.json', document)}."
+            try:
+                where = f" They are listed in {self._note(f'fault-{step:08d}.json', document)}."
+            except Exception as error:  # noqa: BLE001 - storage clients raise what they like; the fault comes first
+                where = f" Their list could not be written: {error}."
         return LossFault(
             f"{what} at step {step}, in a batch of {len(records)} records: {names}",
             hint=f"Look at these records, or lower training.learning_rate.{where} No adapter was written.",

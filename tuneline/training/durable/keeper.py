@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from tuneline.training.durable.interruption import Interruption
+from tuneline.training.durable.interruption import Interruption, ended
 
 if TYPE_CHECKING:
     from tuneline.config.training_parts import CheckpointsConfig
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class Keeper(TrainerCallback):  # type: ignore[misc]
     """Asks the Trainer for a checkpoint when one is due, and for the end after a signal.
 
-    With several processes all of them ask for the same: what any of them wants counts for all.
+    With several processes all of them do the same: what any of them wants counts for all. It has to come after the
+    callbacks that may end the run.
 
     Args:
         config: how often.
@@ -36,18 +37,22 @@ class Keeper(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Start the clock."""
+        """Start the clock; end at once if that was asked for while the model was loaded."""
+        if self._interruption.by is not None:
+            saved = None if self._upload is None else self._upload.last_step
+            raise ended(self._interruption.by, state.global_step, state.max_steps, saved)
         self._saved_at = time.monotonic()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Decide what happens after this step."""
         last = state.global_step >= state.max_steps  # the result itself is kept then
         save, end = self._due(state.global_step), self._interruption.by is not None
+        stop = control.should_training_stop  # by another callback, whose clock may be ahead of the other processes'
         if args.world_size > 1:
-            wishes = torch.tensor([save, end], dtype=torch.int32, device=args.device)
+            wishes = torch.tensor([save, end, stop], dtype=torch.int32, device=args.device)
             torch.distributed.all_reduce(wishes, torch.distributed.ReduceOp.MAX)
-            save, end = (bool(wish) for wish in wishes.tolist())
-        if last:
+            save, end, control.should_training_stop = (bool(wish) for wish in wishes.tolist())
+        if last or control.should_training_stop:
             return
         if end:
             self.ended = True
@@ -57,6 +62,7 @@ class Keeper(TrainerCallback):  # type: ignore[misc]
             self._saved_at = time.monotonic()
 
     def _due(self, step: int) -> bool:
+        # By time it waits until the one before is through; by steps, which a person asked for, training waits for it.
         if self._upload is None:
             return False
         if self._config.every_steps is not None and step % self._config.every_steps == 0:

@@ -81,7 +81,7 @@ def no_memory(reason: str, training: TrainingConfig, tokens: int | None = None, 
         hint = f"Set training.max_length below {tokens}"
     elif halved:
         what = f"memory ran out outside the passes that can be made smaller: {first}"
-        hint = "Lower training.r"
+        hint = "Lower training.r" if training.method == "lora" else "Set training.optimizer: paged_adamw_8bit"
     else:
         what = (
             f"a pass of training.micro_batch_tokens ({training.micro_batch_tokens}) does not fit into memory: {first}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tuneline.errors import TunelineError
@@ -31,16 +33,21 @@ def keep_result(store: CheckpointStore, outcome: TrainingOutcome, job: TrainingJ
 
 
 def find_result(store: CheckpointStore, job: TrainingJob) -> TrainingOutcome | None:
-    """The adapter of a run of this job that came to its end, brought to ``job.output``."""
+    """The adapter of a run of this job that came to its end, brought to ``job.output``.
+
+    Raises:
+        TunelineError: the store cannot be reached.
+    """
     try:
-        store.get(FINISHED, job.output)
+        with _reachable(store):
+            store.get(FINISHED, job.output)
     except FileNotFoundError:
         return None
     except Unusable as error:
-        job.say(f"a finished adapter is there, but {error.what}")
+        job.say(f"a result is there, but {error.what}")
         return None
     outcome = read_outcome(job.output)
-    job.say(f"this training was finished before, after {outcome.run.steps} steps: its adapter is taken")
+    job.say(f"this training was finished before, after {outcome.run.steps} steps: its result is taken")
     for moment in outcome.curve:
         job.on_progress(moment)
     return outcome
@@ -50,20 +57,31 @@ def find_checkpoint(store: CheckpointStore, job: TrainingJob, target: Path) -> i
     """The step of the newest checkpoint that is whole, brought to ``target``.
 
     Raises:
-        TunelineError: the store cannot be reached: beginning again silently would cost the work that is there.
+        TunelineError: the store cannot be reached.
     """
-    try:
-        for step in store.steps():
-            try:
+    with _reachable(store):
+        steps = store.steps()
+    for step in steps:
+        try:
+            with _reachable(store):
                 store.get(step_name(step), target)
-            except Unusable as error:
-                job.say(f"{error.what}; the one before it is looked for")
-            else:
-                job.say(f"goes on after step {step}, from {store.folder}")
-                return step
-    except OSError as error:
+        except (FileNotFoundError, Unusable) as error:
+            job.say(f"{error}; the one before it is looked for")
+        else:
+            job.say(f"goes on after step {step}, from {store.folder}")
+            return step
+    return None
+
+
+@contextmanager
+def _reachable(store: CheckpointStore) -> Iterator[None]:
+    """Beginning again silently because a bucket does not answer would cost the work that is in it."""
+    try:
+        yield
+    except (FileNotFoundError, Unusable):
+        raise
+    except Exception as error:
         raise TunelineError(
-            f"checkpoints cannot be read from {store.folder}: {error}",
+            f"checkpoints cannot be read from {store.folder}: {type(error).__name__}: {error}",
             hint="Look at the artifact store: `python run.py doctor`. Nothing was trained.",
         ) from error
-    return None

@@ -119,7 +119,7 @@ class CheckpointStore:
         except FileNotFoundError as error:
             shutil.rmtree(target, ignore_errors=True)
             raise Unusable(f"{name} is damaged: a file is missing") from error
-        except Unusable:
+        except BaseException:
             shutil.rmtree(target, ignore_errors=True)
             raise
 
@@ -137,7 +137,8 @@ class CheckpointStore:
         if self._fs.exists(place):
             if self._fs.exists(f"{place}/{_MANIFEST}"):
                 self._fs.rm_file(f"{place}/{_MANIFEST}")  # first, so that half a removal is no checkpoint
-            self._fs.rm(place, recursive=True)
+            if self._fs.exists(place):  # in a bucket a folder ends with its last file
+                self._fs.rm(place, recursive=True)
 
     def note(self, name: str, document: Mapping[str, Any]) -> str:
         """Write a JSON file beside the states and return where it is."""

@@ -27,15 +27,19 @@ class Upload:
         store: where to.
         keep: how many states stay there.
         say: told in a line what went wrong.
+        newest: step of the newest state that is there already, None if there is none.
+
+    Attributes:
+        last_step: of the newest state that is complete.
     """
 
-    def __init__(self, store: CheckpointStore, keep: int, say: Callable[[str], None]) -> None:
+    def __init__(self, store: CheckpointStore, keep: int, say: Callable[[str], None], newest: int | None) -> None:
         self._store = store
         self._keep = keep
         self._say = say
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._running: Future[None] | None = None
-        self.last_step: int | None = None  # the newest that is complete
+        self.last_step = newest
 
     @property
     def busy(self) -> bool:
