@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tuneline.config.section import Section
 from tuneline.config.training_parts import CheckpointsConfig, DistributedConfig, ValidationConfig
@@ -108,3 +108,11 @@ class TrainingConfig(Section):
 
     distributed: DistributedConfig = DistributedConfig()
     """How many processes train together."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _export_whole_models(cls, given: Any) -> Any:
+        """All weights trained make a whole model: ``export`` need not say so."""
+        if isinstance(given, dict) and given.get("method") == "full":
+            return {"export": "merged", **given}
+        return given

@@ -8,6 +8,7 @@ import torch
 from transformers import TrainingArguments
 
 from tuneline.training.batches import Rows
+from tuneline.training.optimizer import optimizer_name
 
 if TYPE_CHECKING:
     from tuneline.config import ModelConfig, TrainingConfig
@@ -33,7 +34,7 @@ def training_arguments(training: TrainingConfig, model: ModelConfig, rows: Rows,
         warmup_steps=round(training.warmup_ratio * steps),
         weight_decay=training.weight_decay,
         max_grad_norm=training.max_grad_norm,
-        optim="adamw_torch_fused",
+        optim=optimizer_name(training),
         bf16=model.dtype == "bfloat16",
         fp16=model.dtype == "float16" and cuda,
         use_cpu=not cuda,

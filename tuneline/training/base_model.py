@@ -39,7 +39,9 @@ def load_tokenizer(model: ModelConfig) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_base(model: ModelConfig, *, quantization: Quantization = "none", dtype: str | None = None) -> PreTrainedModel:
+def load_base(
+    model: ModelConfig, *, quantization: Quantization = "none", dtype: str | None = None, device: str | None = None
+) -> PreTrainedModel:
     """Load the base model, on the GPU when there is one.
 
     Args:
@@ -47,6 +49,7 @@ def load_base(model: ModelConfig, *, quantization: Quantization = "none", dtype:
         quantization: ``nf4`` loads 4-bit NormalFloat with double quantization (Dettmers et al.,
             2023, arXiv:2305.14314), ``int8`` loads LLM.int8().
         dtype: overrides the config's dtype, e.g. with the one that serving uses.
+        device: where to; None is the GPU when there is one.
 
     Raises:
         UserError: the folder or hub id cannot be loaded.
@@ -69,7 +72,7 @@ def load_base(model: ModelConfig, *, quantization: Quantization = "none", dtype:
             trust_remote_code=model.trust_remote_code,
             dtype=torch_dtype,
             quantization_config=quantized,
-            device_map="auto" if torch.cuda.is_available() else "cpu",
+            device_map=device or ("auto" if torch.cuda.is_available() else "cpu"),
             attn_implementation="sdpa",
         )
     except (OSError, ValueError) as error:

@@ -55,6 +55,7 @@ def train_here(job: TrainingJob) -> TrainingOutcome:
             train_dataset=rows,
             data_collator=partial(collate, pad_id=tokenizer.pad_token_id or 0),
             callbacks=[watch],
+            loraplus_lr_ratio=training.loraplus_lr_ratio,
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
@@ -76,4 +77,4 @@ def train_here(job: TrainingJob) -> TrainingOutcome:
         software={"tuneline": tuneline_version()} | {name: version(name) for name in ("torch", "transformers", "peft")},
         micro_batch_tokens=training.micro_batch_tokens,
     )
-    return TrainingOutcome(export(trained, model, run, watch.history, job.output), run, tuple(watch.history))
+    return TrainingOutcome(export(trained, job, samples.training, run, watch.history), run, tuple(watch.history))

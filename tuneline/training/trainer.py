@@ -10,15 +10,25 @@ from torch import Tensor
 from transformers import Trainer
 
 from tuneline.training.loss import supervised_loss
+from tuneline.training.optimizer import let_b_learn_faster
 
 
 class PackedTrainer(Trainer):  # type: ignore[misc]
     """Feeds rows without an attention mask and normalises the loss over the whole optimizer step."""
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, loraplus_lr_ratio: float | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self._loraplus_lr_ratio = loraplus_lr_ratio
         # We normalise ourselves, so the Trainer must not divide by the accumulation steps again.
         self.model_accepts_loss_kwargs = True
+
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+        """Make the optimizer, with LoRA+'s step sizes if they are wanted."""
+        made = self.optimizer is None
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        if made and self._loraplus_lr_ratio is not None:
+            let_b_learn_faster(optimizer, model or self.model, self._loraplus_lr_ratio)
+        return optimizer
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[dict[str, Tensor]], num_batches: int, device: torch.device
