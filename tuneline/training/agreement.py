@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,10 +12,15 @@ from transformers import PreTrainedModel
 from tuneline.errors import TunelineError
 from tuneline.training.packing import Sample
 
+if TYPE_CHECKING:
+    from tuneline.config import ModelConfig
+
 SAMPLES = 4
 TOKENS = 128
-# Mean difference, nats per token. Rounding the merged weights once makes MEASURED
-TOLERANCE = {"float32": 1e-3, "bfloat16": 0.05, "float16": 0.05}
+# Mean difference, nats per token, about ten times what was measured on random models of two blocks: below 1e-4 in
+# float32, 0.004 to 0.009 where weights or (over an int8 base) activations are rounded. A merge that forgets the adapter
+# of a short training makes 1 and more.
+_EXACT, _ROUNDED = 1e-3, 0.05
 
 
 @torch.no_grad()
@@ -42,20 +48,25 @@ def log_probabilities(model: PreTrainedModel, samples: Sequence[Sample], dtype: 
     return torch.cat(found)
 
 
-def check_agreement(trained: Tensor, written: Tensor, dtype: str) -> float:
+def tolerance(model: ModelConfig) -> float:
+    """What rounding alone may make, nats per token."""
+    return _EXACT if model.dtype == "float32" and model.quantization != "int8" else _ROUNDED
+
+
+def check_agreement(trained: Tensor, written: Tensor, allowed: float) -> float:
     """Compare what was trained with what was read back from its files.
 
     Returns:
         Their mean difference, nats per token.
 
     Raises:
-        TunelineError: it is more than rounding to ``dtype`` can make.
+        TunelineError: it is more than ``allowed``.
     """
     difference = float((trained - written).abs().mean())
-    if not difference <= TOLERANCE[dtype]:
+    if not difference <= allowed:  # NaN is no agreement either
         raise TunelineError(
             f"the merged model gives other answers than the trained one: log-probabilities differ by {difference:.3f} "
-            f"nats per token, and rounding to {dtype} makes at most {TOLERANCE[dtype]:g}",
+            f"nats per token, and rounding makes at most {allowed:g}",
             hint="Nothing was written. Set model.dtype to float32 and try again: if that agrees, the adapter's "
             "update is too fine for this dtype; if not, PEFT cannot merge this model's layers.",
         )

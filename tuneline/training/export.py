@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 
 from tuneline.training import pissa
 from tuneline.training.adapter import MERGED, LoraAdapter
-from tuneline.training.agreement import check_agreement, log_probabilities
+from tuneline.training.agreement import check_agreement, log_probabilities, tolerance
 from tuneline.training.base_model import load_base
 from tuneline.training.identity import write_identity_adapter
 from tuneline.training.job import TrainingJob
@@ -94,7 +94,7 @@ def export_merged(
         if torch.cuda.is_available():
             torch.cuda.empty_cache()  # what training kept for itself has room for the model that is read back
         written = load_base(model.model_copy(update={"base": str(folder.resolve()), "revision": None}))
-        return check_agreement(expected, log_probabilities(written, samples, model.dtype), model.dtype)
+        return check_agreement(expected, log_probabilities(written, samples, model.dtype), tolerance(model))
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

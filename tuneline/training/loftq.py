@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import torch
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
-from peft.utils.integrations import dequantize_module_weight
 from torch import Tensor
 
 from tuneline.training.base_model import load_base
+from tuneline.training.quantized import weight_of
 
 if TYPE_CHECKING:
     from tuneline.config import ModelConfig
@@ -33,7 +33,7 @@ def fit_what_rounding_lost(adapted: PeftModel, model: ModelConfig) -> None:
     for name, module in adapted.get_base_model().named_modules():
         if not isinstance(module, LoraLayer):
             continue
-        rounded = dequantize_module_weight(module.get_base_layer()).float()
+        rounded = weight_of(module.get_base_layer()).float()
         lost = original.get_submodule(name).weight.to(rounded.device).float() - rounded
         left, right = low_rank(lost, module.r["default"])
         root = module.scaling["default"] ** 0.5

@@ -14,10 +14,11 @@ from pathlib import Path
 import torch
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
-from peft.utils.integrations import dequantize_module_weight
 from peft.utils.other import ModulesToSaveWrapper
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+
+from tuneline.training.quantized import weight_of
 
 ADAPTER = "default"
 
@@ -55,7 +56,7 @@ def write_merged(trained: PreTrainedModel | PeftModel, folder: Path, dtype: str)
 
 def merged_weight(layer: LoraLayer) -> Tensor:
     """One layer's weight with its adapter in it, float32, in the form of the base layer's own weight."""
-    own = dequantize_module_weight(layer.get_base_layer()).float()
+    own = weight_of(layer.get_base_layer()).float()
     if ADAPTER in layer.lora_variant:  # DoRA
         merged: Tensor = layer.lora_variant[ADAPTER].merge_safe(layer, ADAPTER, own)
     else:
@@ -75,10 +76,8 @@ def _weights(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, Tensor]
             yield f"{prefix}bias", bias.detach().cpu()
         return
     for name, parameter in module.named_parameters(recurse=False):
-        if type(parameter).__name__ in ("Params4bit", "Int8Params"):
-            yield f"{prefix}{name}", dequantize_module_weight(module).detach().cpu()
-        else:
-            yield f"{prefix}{name}", parameter.detach().cpu()
+        # Quantized layers without an adapter have a weight that is no matrix yet.
+        yield f"{prefix}{name}", (weight_of(module) if name == "weight" else parameter).detach().cpu()
     for name, buffer in module.named_buffers(recurse=False):
         if name not in module._non_persistent_buffers_set:
             yield f"{prefix}{name}", buffer.cpu()

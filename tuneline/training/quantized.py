@@ -1,0 +1,43 @@
+"""Weights that bitsandbytes holds in 4 or 8 bits: kept fit for training, and read as numbers again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bitsandbytes.functional import _convert_weight_packed_for_cpu_inverse, dequantize_4bit, int8_vectorwise_dequant
+from torch import Tensor, nn
+
+
+def keep_gradients_flowing(model: nn.Module) -> None:
+    """Undo and forbid bitsandbytes' inference form of 4-bit weights on CPUs with AVX-512.
+
+    The first pass in evaluation mode packs them anew for a kernel without a backward pass, and nothing turns that back
+    in training mode (bitsandbytes 0.50): the loss is right, but no gradient passes through the layer, so the blocks
+    below learn nothing. Trying the packing of rows, or a validation, is such a pass.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
+            _unpack(module)
+
+
+def weight_of(layer: nn.Module) -> Tensor:
+    """A linear layer's weight as a matrix of numbers, as it acts in the layer; its own weight if not quantized."""
+    weight: Any = layer.weight
+    kind = type(weight).__name__
+    if kind == "Params4bit":
+        _unpack(layer)
+        return dequantize_4bit(weight.data, weight.quant_state)
+    if kind == "Int8Params":
+        # The scales move from the weight to the layer's state with the first pass.
+        state: Any = layer.state
+        scales: Tensor = weight.SCB if state.SCB is None else state.SCB
+        return int8_vectorwise_dequant(weight.data, scales.to(weight.device))
+    plain: Tensor = weight.detach()
+    return plain
+
+
+def _unpack(layer: nn.Module) -> None:
+    weight: Any = layer.weight
+    if getattr(weight.quant_state, "packing_format_for_cpu", False):
+        weight.data, weight.quant_state = _convert_weight_packed_for_cpu_inverse(weight.data, weight.quant_state)
