@@ -34,7 +34,9 @@ def write_base(folder: Path, *, tied: bool = False) -> Path:
     return folder
 
 
-def job(base: Path, output: Path, *, dtype: str = "float32", quantization: str = "none", **training: Any) -> TrainingJob:
+def job(
+    base: Path, output: Path, *, dtype: str = "float32", quantization: str = "none", **training: Any
+) -> TrainingJob:
     """A training of a few steps."""
     settings = {"max_steps": 8, "learning_rate": 1e-2, "batch_tokens": 1024, "micro_batch_tokens": 1024} | training
     return TrainingJob(

@@ -27,14 +27,15 @@ def weight_of(layer: nn.Module) -> Tensor:
     kind = type(weight).__name__
     if kind == "Params4bit":
         _unpack(layer)
-        return dequantize_4bit(weight.data, weight.quant_state)
-    if kind == "Int8Params":
+        values: Tensor = dequantize_4bit(weight.data, weight.quant_state)
+    elif kind == "Int8Params":
         # The scales move from the weight to the layer's state with the first pass.
         state: Any = layer.state
         scales: Tensor = weight.SCB if state.SCB is None else state.SCB
-        return int8_vectorwise_dequant(weight.data, scales.to(weight.device))
-    plain: Tensor = weight.detach()
-    return plain
+        values = int8_vectorwise_dequant(weight.data, scales.to(weight.device))
+    else:
+        values = weight.detach()
+    return values
 
 
 def _unpack(layer: nn.Module) -> None:
