@@ -12,7 +12,6 @@ from transformers import PreTrainedModel
 from tuneline.errors import UserError
 from tuneline.training import pissa
 from tuneline.training.loftq import fit_what_rounding_lost
-from tuneline.training.quantized import keep_gradients_flowing
 
 if TYPE_CHECKING:
     from tuneline.config import ModelConfig, TrainingConfig
@@ -29,7 +28,6 @@ def add_lora(base: PreTrainedModel, model: ModelConfig, training: TrainingConfig
     """
     check_names(base, training)
     if model.quantization != "none":
-        keep_gradients_flowing(base)
         base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=training.gradient_checkpointing is True)
     elif training.gradient_checkpointing is True:
         base.gradient_checkpointing_enable({"use_reentrant": False})

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from bitsandbytes.functional import _convert_weight_packed_for_cpu_inverse, dequantize_4bit, int8_vectorwise_dequant
+from bitsandbytes.functional import dequantize_4bit, int8_vectorwise_dequant
 from torch import Tensor, nn
 
 
 def keep_gradients_flowing(model: nn.Module) -> None:
-    """Undo and forbid bitsandbytes' inference form of 4-bit weights on CPUs with AVX-512.
+    """Keep 4-bit weights from bitsandbytes' inference form on CPUs with AVX-512; call it before the first pass.
 
-    The first pass in evaluation mode packs them anew for a kernel without a backward pass, and nothing turns that back
-    in training mode (bitsandbytes 0.50): the loss is right, but no gradient passes through the layer, so the blocks
-    below learn nothing. Trying the packing of rows, or a validation, is such a pass.
+    A pass in evaluation mode, such as trying the packing of rows or a validation, packs them anew for a kernel without a
+    backward pass, and nothing turns that back in training mode (bitsandbytes 0.50): the loss is right, but no gradient
+    passes through the layer, so the blocks below learn nothing. It also rounds the blocks' scales to bfloat16, which
+    moved log-probabilities by 0.003 nats.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
-            _unpack(module)
 
 
 def weight_of(layer: nn.Module) -> Tensor:
@@ -26,7 +26,6 @@ def weight_of(layer: nn.Module) -> Tensor:
     weight: Any = layer.weight
     kind = type(weight).__name__
     if kind == "Params4bit":
-        _unpack(layer)
         values: Tensor = dequantize_4bit(weight.data, weight.quant_state)
     elif kind == "Int8Params":
         # The scales move from the weight to the layer's state with the first pass.
@@ -36,9 +35,3 @@ def weight_of(layer: nn.Module) -> Tensor:
     else:
         values = weight.detach()
     return values
-
-
-def _unpack(layer: nn.Module) -> None:
-    weight: Any = layer.weight
-    if getattr(weight.quant_state, "packing_format_for_cpu", False):
-        weight.data, weight.quant_state = _convert_weight_packed_for_cpu_inverse(weight.data, weight.quant_state)

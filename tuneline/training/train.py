@@ -20,6 +20,7 @@ from tuneline.training.packing import collate
 from tuneline.training.progress import Watch, peak_memory_gib
 from tuneline.training.samples import tokenise
 from tuneline.training.trainer import PackedTrainer
+from tuneline.training.vocabulary import check_vocabulary, split_markers
 from tuneline.version import tuneline_version
 
 
@@ -40,6 +41,9 @@ def train_here(job: TrainingJob) -> TrainingOutcome:
     tokenizer = load_tokenizer(model)
     samples = tokenise(job.records, tokenizer, job.prompt, training.max_length)
     base = load_base(model, quantization=model.quantization)
+    check_vocabulary(tokenizer, base)
+    if split := split_markers(tokenizer, job.prompt):
+        job.say(f"no tokens of this tokenizer, so split into pieces: {', '.join(split)} in prompt.chat_template")
     rows = plan_rows(base, samples.training, model, training)
     trained = make_trainable(base, model, training)
     trained.config.use_cache = False
