@@ -86,10 +86,7 @@ def export_merged(
         TunelineError: it is more than rounding makes. The folder is gone again.
     """
     try:
-        write_merged(trained, folder, model.dtype)
-        AutoTokenizer.from_pretrained(
-            model.base, revision=model.revision, trust_remote_code=model.trust_remote_code
-        ).save_pretrained(str(folder))
+        write_whole(trained, model, folder)
         expected = log_probabilities(trained, samples, model.dtype)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()  # what training kept for itself has room for the model that is read back
@@ -98,6 +95,15 @@ def export_merged(
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def write_whole(trained: PreTrainedModel | PeftModel, model: ModelConfig, folder: Path) -> None:
+    """Write the merged weights with the base model's own tokenizer."""
+    write_merged(trained, folder, model.dtype)
+    # Not the tokenizer of the training, which may have been given another padding token.
+    AutoTokenizer.from_pretrained(
+        model.base, revision=model.revision, trust_remote_code=model.trust_remote_code
+    ).save_pretrained(str(folder))
 
 
 def _in_order(file: Path) -> None:

@@ -18,6 +18,7 @@ from peft.utils.other import ModulesToSaveWrapper
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from tuneline.errors import UserError
 from tuneline.training.quantized import weight_of
 
 ADAPTER = "default"
@@ -31,11 +32,21 @@ def write_merged(trained: PreTrainedModel | PeftModel, folder: Path, dtype: str)
         trained: a model whose every weight was trained, or one with a LoRA adapter named ``default``.
         folder: is made.
         dtype: of the weights written; the sums are made in float32 and rounded once.
+
+    Raises:
+        UserError: the base model is a checkpoint that was quantized by somebody else.
     """
     plain = trained.get_base_model() if isinstance(trained, PeftModel) else trained
     kind = getattr(torch, dtype)
     config = copy.deepcopy(plain.config)
-    if hasattr(config, "quantization_config"):
+    quantized = getattr(config, "quantization_config", None)
+    if quantized is not None:
+        method = str(getattr(quantized, "quant_method", quantized)).rpartition(".")[2].lower()
+        if "bitsandbytes" not in method:
+            raise UserError(
+                f"the base model's weights come quantized ({method}), so nothing can be merged into them",
+                hint="Use export: adapter, or the unquantized model as model.base.",
+            )
         del config.quantization_config
     config.dtype = kind
     config.use_cache = True  # switched off while training

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 def keep_gradients_flowing(model: nn.Module) -> None:
     """Keep 4-bit weights from bitsandbytes' inference form on CPUs with AVX-512; call it before the first pass.
 
-    A pass in evaluation mode, such as trying the packing of rows or a validation, packs them anew for a kernel without a
-    backward pass, and nothing turns that back in training mode (bitsandbytes 0.50): the loss is right, but no gradient
-    passes through the layer, so the blocks below learn nothing. It also rounds the blocks' scales to bfloat16, which
-    moved log-probabilities by 0.003 nats.
+    A pass in evaluation mode, such as trying the packing of rows or a validation, packs them anew for a kernel without
+    a backward pass, and nothing turns that back in training mode (bitsandbytes 0.50): the loss is right, but no
+    gradient passes through the layer, so the blocks below learn nothing. It also rounds the blocks' scales to bfloat16,
+    which moved log-probabilities by 0.003 nats.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
