@@ -13,10 +13,11 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.training.tiny import job, write_base
-from tuneline.errors import TunelineError
+from tuneline.errors import TunelineError, UserError
 from tuneline.training import export as export_module
 from tuneline.training.agreement import check_agreement, log_probabilities
 from tuneline.training.identity import write_identity_adapter
+from tuneline.training.merge import write_merged
 from tuneline.training.packing import Sample
 from tuneline.training.train import train
 
@@ -109,6 +110,14 @@ def test_a_merge_that_loses_the_adapter_is_refused_and_leaves_nothing(
     with pytest.raises(TunelineError, match=r"log-probabilities differ by \d\.\d+ nats per token"):
         train(job(base, tmp_path / "out", dtype="bfloat16", export="merged", max_steps=3))
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_nothing_is_merged_into_a_checkpoint_that_came_quantized(base: Path, tmp_path: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(base)
+    model.config.quantization_config = {"quant_method": "awq", "bits": 4}
+    with pytest.raises(UserError, match=r"come quantized \(awq\)"):
+        write_merged(model, tmp_path / "out", "float32")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_model_that_answers_with_no_number_does_not_agree() -> None:

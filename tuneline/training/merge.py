@@ -28,6 +28,8 @@ ADAPTER = "default"
 def write_merged(trained: PreTrainedModel | PeftModel, folder: Path, dtype: str) -> None:
     """Write config.json, generation_config.json and safetensors. The trained model stays as it is.
 
+    The merged weights are gathered in the machine's memory, in ``dtype``: 14.5 GB for a model of 7 billion.
+
     Args:
         trained: a model whose every weight was trained, or one with a LoRA adapter named ``default``.
         folder: is made.
@@ -41,8 +43,9 @@ def write_merged(trained: PreTrainedModel | PeftModel, folder: Path, dtype: str)
     config = copy.deepcopy(plain.config)
     quantized = getattr(config, "quantization_config", None)
     if quantized is not None:
-        method = str(getattr(quantized, "quant_method", quantized)).rpartition(".")[2].lower()
-        if "bitsandbytes" not in method:
+        known = quantized if isinstance(quantized, dict) else quantized.to_dict()
+        method = str(getattr(known["quant_method"], "value", known["quant_method"]))
+        if method != "bitsandbytes":
             raise UserError(
                 f"the base model's weights come quantized ({method}), so nothing can be merged into them",
                 hint="Use export: adapter, or the unquantized model as model.base.",
