@@ -51,7 +51,6 @@ def export(
     job.output.mkdir(parents=True, exist_ok=True)
     if job.training.export == "merged":
         difference = export_merged(trained, job.model, samples, job.output / MERGED)
-        write_identity_adapter(job.output / MERGED, job.output, trust_remote_code=job.model.trust_remote_code)
         job.say(f"merged; it differs from the trained model by {difference:.4f} nats per token")
     else:
         write_adapter(trained, job.model, job.output)
@@ -77,7 +76,13 @@ def write_adapter(trained: PeftModel, model: ModelConfig, folder: Path) -> None:
 def export_merged(
     trained: PreTrainedModel | PeftModel, model: ModelConfig, samples: Sequence[Sample], folder: Path
 ) -> float:
-    """Write the whole model with its tokenizer, and read it back to compare it with the trained one.
+    """Write the whole model with its tokenizer, compare it, read back, with the trained one, and write its adapter.
+
+    Args:
+        trained: as ``make_trainable`` made it.
+        model: the base model.
+        samples: of which a few are asked.
+        folder: for the model; the adapter that stands for it comes beside it.
 
     Returns:
         Their mean difference, nats per token.
@@ -91,10 +96,13 @@ def export_merged(
         if torch.cuda.is_available():
             torch.cuda.empty_cache()  # what training kept for itself has room for the model that is read back
         written = load_base(model.model_copy(update={"base": str(folder.resolve()), "revision": None}))
-        return check_agreement(expected, log_probabilities(written, samples, model.dtype), tolerance(model))
+        found = log_probabilities(written, samples, model.dtype)
+        difference = check_agreement(expected, found, tolerance(model))
+        write_identity_adapter(folder, folder.parent, trust_remote_code=model.trust_remote_code)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+    return difference
 
 
 def write_whole(trained: PreTrainedModel | PeftModel, model: ModelConfig, folder: Path) -> None:
