@@ -100,3 +100,24 @@ def card(
     from cli.card import run_card
 
     run_card(version, output, config, stack, set_ or [])
+
+
+@commands.command(rich_help_panel=PANEL)
+def export(
+    version: Annotated[str, typer.Argument(help="The version, as `models` lists it.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write: missing, empty or an older export.")
+    ],
+    merged: Annotated[bool, typer.Option("--merged", help="The whole model with the adapter merged in.")] = False,
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Write a version as a folder that transformers, PEFT and vLLM load without tuneline.
+
+    The adapter's files have the fingerprint that was released; a merged model gives the log-probabilities that the
+    version had in its evaluation. Nothing is half-written, and the same export again changes nothing.
+    """
+    from cli.export import run_export
+
+    run_export(version, output, config, stack, set_ or [], merged=merged)

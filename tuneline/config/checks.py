@@ -20,9 +20,8 @@ from tuneline.config.problem import Finding
 from tuneline.config.serving import ServingConfig
 from tuneline.config.suite_checks import SUITE_CHECKS
 from tuneline.config.training import TrainingConfig
+from tuneline.config.training_checks import TRAINING_CHECKS
 
-# The largest rank vLLM 0.32 has kernels for (vllm.config.lora.MaxLoRARanks).
-ENGINE_MAX_RANK = 512
 # What transformers can do as vLLM does: one quantization made while loading, and those that a checkpoint brings along.
 _QUANTIZATIONS = (
     *("bitsandbytes", "awq", "awq_marlin", "gptq", "gptq_marlin", "compressed-tensors", "auto-round", "mxfp4", "quark"),
@@ -38,36 +37,6 @@ def findings(sections: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 # ---- serving constrains training ---------------------------------------------------------------------
-
-
-def rank_fits_engine(training: TrainingConfig, serving: ServingConfig) -> Iterator[Finding]:
-    """An adapter above the engine's rank could be trained and never loaded."""
-    if serving.max_lora_rank > ENGINE_MAX_RANK:
-        what = f"is {serving.max_lora_rank}, but the engine has no kernels above rank {ENGINE_MAX_RANK}"
-        yield Finding(("serving", "max_lora_rank"), what, f"at most {ENGINE_MAX_RANK}")
-    if training.r > serving.max_lora_rank:
-        what = f"is {training.r}, but the engine takes ranks up to {serving.max_lora_rank} (serving.max_lora_rank)"
-        allowed = f"a rank of at most {serving.max_lora_rank}, or serving.max_lora_rank: {training.r}"
-        yield Finding(("training", "r"), what, allowed)
-
-
-def adapter_can_be_served(training: TrainingConfig) -> Iterator[Finding]:
-    """Kinds of adapters that PEFT trains and vLLM refuses to load."""
-    if training.use_dora:
-        allowed = "false; use_rslora: true with a higher rank is the nearest that can be served"
-        yield Finding(("training", "use_dora"), "is true, but the engine cannot serve DoRA", allowed)
-    if training.modules_to_save:
-        what = f"is {list(training.modules_to_save)}, but the engine loads no layers that were trained in full"
-        allowed = "an empty list; give linear layers an adapter with target_modules instead"
-        yield Finding(("training", "modules_to_save"), what, allowed)
-    if isinstance(training.target_modules, tuple):
-        if not training.target_modules:
-            yield Finding(("training", "target_modules"), "is an empty list", "all-linear, or layer names")
-        for index, name in enumerate(training.target_modules):
-            if name in ("embed_tokens", "lm_head") or "norm" in name:
-                what = f"is {name!r}, but the engine serves adapters on the linear layers inside the blocks alone"
-                allowed = "all-linear, or names such as q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj"
-                yield Finding(("training", "target_modules", index), what, allowed)
 
 
 def lengths_fit_engine(
@@ -166,8 +135,6 @@ def what_is_served_answers(evaluation: EvaluationConfig, serving: ServingConfig)
 
 
 CHECKS: tuple[Callable[..., Iterator[Finding]], ...] = (
-    rank_fits_engine,
-    adapter_can_be_served,
     lengths_fit_engine,
     revision_has_a_hub,
     one_length_of_training,
@@ -177,6 +144,7 @@ CHECKS: tuple[Callable[..., Iterator[Finding]], ...] = (
     who_answers_is_there,
     what_is_served_answers,
     *DISTRIBUTED_CHECKS,
+    *TRAINING_CHECKS,
     *ENGINE_CHECKS,
     *SUITE_CHECKS,
 )

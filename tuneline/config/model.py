@@ -14,7 +14,7 @@ Quantization = Literal["none", "nf4", "int8"]
 
 
 class ModelConfig(Section):
-    """The base model. It is never changed: all that training makes is an adapter beside it."""
+    """The base model. Its files are never changed: training makes an adapter beside it, or another whole model."""
 
     base: str
     """A hub id (``Qwen/Qwen3-0.6B``) or the path of a folder with config.json, weights and tokenizer."""
@@ -23,7 +23,7 @@ class ModelConfig(Section):
     """Branch, tag or commit on the hub. A commit keeps the base model from moving under the adapter."""
 
     dtype: DType = "bfloat16"
-    """Type of the frozen weights and of the matrix products; the adapter's own weights stay float32."""
+    """Type of the frozen weights, of the matrix products and of a merged model; weights are trained in float32."""
 
     quantization: Quantization = "none"
     """``nf4`` is QLoRA: 4-bit weights, about a quarter of bfloat16's memory. ``int8`` is LLM.int8(), about half."""

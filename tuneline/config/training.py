@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from tuneline.config.section import Section
 from tuneline.config.training_parts import CheckpointsConfig, DistributedConfig, ValidationConfig
+
+
+def _whole_if_full(given: dict[str, Any]) -> Literal["adapter", "merged"]:
+    """All weights trained make a whole model: ``export`` need not say so."""
+    return "merged" if given.get("method") == "full" else "adapter"
 
 
 class TrainingConfig(Section):
@@ -16,9 +21,9 @@ class TrainingConfig(Section):
     method: Literal["lora", "full"] = "lora"
     """``lora``: low-rank adapters (arXiv:2106.09685), QLoRA with ``model.quantization: nf4``. ``full``: all weights."""
 
-    export: Literal["adapter", "merged"] = "adapter"
-    """``adapter`` is served beside others over one base model; ``merged`` becomes a whole model with an engine of its
-    own, which is how DoRA, trained embeddings and full fine-tuning can be served."""
+    export: Literal["adapter", "merged"] = Field(default_factory=_whole_if_full)
+    """``adapter`` (unless ``method`` is full) is served beside others over one base model; ``merged`` becomes a whole
+    model with an engine of its own, which is how DoRA, trained embeddings and full fine-tuning can be served."""
 
     r: int = Field(default=16, gt=0)
     """Rank of the update: how much an adapter can learn, and what it weighs on disk and in the engine."""

@@ -9,6 +9,7 @@ from transformers import TrainingArguments
 
 from tuneline.training.batches import Plan
 from tuneline.training.distributed.strategy import sharing
+from tuneline.training.optimizer import optimizer_name
 
 if TYPE_CHECKING:
     from tuneline.config import ModelConfig, TrainingConfig
@@ -37,7 +38,7 @@ def training_arguments(
         warmup_steps=round(training.warmup_ratio * plan.steps),
         weight_decay=training.weight_decay,
         max_grad_norm=training.max_grad_norm,
-        optim="adamw_torch_fused",
+        optim=optimizer_name(training),
         bf16=autocast and model.dtype == "bfloat16",
         fp16=autocast and model.dtype == "float16" and cuda,
         use_cpu=not cuda,

@@ -14,6 +14,7 @@ from transformers import (
 )
 
 from tuneline.errors import UserError
+from tuneline.training.quantized import keep_gradients_flowing
 
 if TYPE_CHECKING:
     from tuneline.config import ModelConfig
@@ -77,6 +78,8 @@ def load_base(
         )
     except (OSError, ValueError) as error:
         raise _cannot_load(model, error) from error
+    if quantization == "nf4":
+        keep_gradients_flowing(loaded)
     return loaded
 
 

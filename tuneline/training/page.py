@@ -49,8 +49,9 @@ def training_page(adapter: LoraAdapter) -> str:
     config = [
         [key, str(adapter.config[key])] for key in ("r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules")
     ]
-    body = (
-        f"<h2>Loss by step</h2>{_curve(adapter.curve)}<h2>The run</h2>{table(['', ''], rows, frozenset({1}))}"
-        f"<h2>The adapter</h2>{table(['', ''], [*config, ['sha256', adapter.sha256]])}"
-    )
-    return page("LoRA adapter", lead, body)
+    if adapter.merged is None:
+        made = f"<h2>The adapter</h2>{table(['', ''], [*config, ['sha256', adapter.sha256]])}"
+    else:  # the adapter beside it does nothing
+        made = f"<h2>The whole model</h2>{table(['', ''], [['sha256', str(adapter.merged_sha256)]])}"
+    body = f"<h2>Loss by step</h2>{_curve(adapter.curve)}<h2>The run</h2>{table(['', ''], rows, frozenset({1}))}{made}"
+    return page("LoRA adapter" if adapter.merged is None else "Whole model", lead, body)

@@ -35,6 +35,7 @@ from tuneline.training.methods import make_trainable
 from tuneline.training.outcome import TrainingOutcome, TrainingRun
 from tuneline.training.progress import Watch, peak_memory_gib
 from tuneline.training.samples import tokenise
+from tuneline.training.vocabulary import check_vocabulary, split_markers
 from tuneline.version import tuneline_version
 
 
@@ -79,6 +80,9 @@ def train_here(job: TrainingJob, start: Start, asked: Interruption) -> TrainingO
     tokenizer = load_tokenizer(model)
     samples = tokenise(job.records, tokenizer, job.prompt, training.max_length)
     base = load_base(model, quantization=model.quantization, device=device_of_process(training))
+    check_vocabulary(tokenizer, base)
+    if split := split_markers(tokenizer, job.prompt):
+        job.say(f"no tokens of this tokenizer, so split into pieces: {', '.join(split)} in prompt.chat_template")
     plan = plan_batches(base, samples.training, model, training)
     training = training.model_copy(update={"gradient_checkpointing": needs_checkpointing(base, training)})
     trained = make_trainable(base, model, training)
@@ -112,6 +116,7 @@ def train_here(job: TrainingJob, start: Start, asked: Interruption) -> TrainingO
             args=arguments,
             train_dataset=steps,
             callbacks=[watch, keeper],
+            loraplus_lr_ratio=training.loraplus_lr_ratio,
         )
         trainer.remove_callback(PrinterCallback)
         try:
@@ -149,4 +154,4 @@ def train_here(job: TrainingJob, start: Start, asked: Interruption) -> TrainingO
         micro_batch_tokens=training.micro_batch_tokens // trainer.run_state.cut,
         resumed_from=trainer.run_state.resumed_from,
     )
-    return TrainingOutcome(export(whole, model, run, watch.history, job.output), run, tuple(watch.history))
+    return TrainingOutcome(export(whole, job, samples.training, run, watch.history), run, tuple(watch.history))

@@ -14,6 +14,7 @@ from transformers import Trainer
 
 from tuneline.training.head import bare_head
 from tuneline.training.loss import batch_loss
+from tuneline.training.optimizer import let_b_learn_faster
 
 MicroBatches = list[dict[str, Any]]
 
@@ -23,7 +24,15 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
 
     The Trainer's own accumulation is 1; the loss is normalised over the supervised tokens of the step, over all of its
     micro-batches and processes. ``train_dataset`` is ``tuneline.training.batches.Steps``, which knows its process.
+
+    Args:
+        loraplus_lr_ratio: how many times faster LoRA's B learns than its A; None: equally fast.
+        kwargs: the Trainer's.
     """
+
+    def __init__(self, *, loraplus_lr_ratio: float | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._loraplus_lr_ratio = loraplus_lr_ratio
 
     def get_train_dataloader(self) -> DataLoader[MicroBatches]:
         """The steps in their order; which share of them is this process's own the dataset knows."""
@@ -35,6 +44,14 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory and torch.cuda.is_available(),
         )
+
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+        """Make the optimizer, with LoRA+'s step sizes if they are wanted."""
+        made = self.optimizer is None
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        if made and self._loraplus_lr_ratio is not None:
+            let_b_learn_faster(optimizer, model or self.model, self._loraplus_lr_ratio)
+        return optimizer
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[MicroBatches], num_batches: int, device: torch.device

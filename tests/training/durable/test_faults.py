@@ -76,9 +76,8 @@ def test_a_micro_batch_is_cut_between_conversations_only(ragged: bool) -> None:
     assert [[id for id in piece["input_ids"].flatten().tolist() if id] for piece in pieces] == [
         samples[number].ids for number in (3, 2, 1, 0)
     ]
-    assert [piece.get("blocks") for piece in pieces] == (
-        [((1, 6),), ((1, 6),), ((1, 4),), ((1, 4),)] if ragged else [None] * 4
-    )
+    expected = [((1, 6),), ((1, 6),), ((1, 4),), ((1, 4),)] if ragged else [None] * 4
+    assert [piece.get("blocks") for piece in pieces] == expected
     assert sum(float(piece["loss_weights"].sum()) for piece in pieces) == float(batch["loss_weights"].sum())
 
 

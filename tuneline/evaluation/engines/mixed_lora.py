@@ -61,7 +61,7 @@ def mixed_adapters(model: Any, adapters: Collection[str]) -> Iterator[Rows]:
     if others or not all(_is_plain(layer) for layer in layers):
         raise TunelineError(
             "An adapter is more than LoRA over linear layers (DoRA, modules_to_save, embeddings): it cannot be served.",
-            hint="Train with use_dora and modules_to_save left out.",
+            hint="Train with use_dora and modules_to_save left out, or with export: merged.",
         )
     try:
         for layer in layers:
