@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from tuneline.errors import TunelineError
+from tuneline.training.validation import Validation
 
 
 @dataclass(frozen=True)
@@ -53,17 +55,41 @@ def peak_memory_gib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
+def useful_tokens(batch: Mapping[str, Tensor]) -> Tensor:
+    """Number of tokens of a collated batch that belong to a conversation, without the padding behind the last of a row.
+
+    Every conversation has a supervised token and padding has none, so a row's last segment (position ids begin at 0
+    with each) is padding if nothing in it is supervised.
+    """
+    positions, supervised = batch["position_ids"], batch["labels"] != -100
+    width = positions.shape[1]
+    last = width - 1 - positions[:, -1]  # where the last segment of each row begins
+    in_last = torch.arange(width, device=positions.device) >= last[:, None]
+    return torch.where((supervised & in_last).any(1), width, last).sum()
+
+
 class Watch(TrainerCallback):  # type: ignore[misc]
-    """Reports progress, ends the run in time, and stops a run whose loss is no number."""
+    """Reports progress, ends the run in time, and stops a run whose loss is no number.
+
+    It counts on ``state.num_input_tokens_seen``, which ``PackedTrainer`` adds useful tokens to and a checkpoint keeps.
+    The last step is always a moment of the history, whatever the distance between two.
+
+    Attributes:
+        stopped: why the run was ended early; None if it was not.
+    """
 
     def __init__(
-        self, on_progress: Callable[[Progress], None], tokens_per_step: float, max_seconds: float | None
+        self,
+        on_progress: Callable[[Progress], None],
+        max_minutes: float | None = None,
+        validation: Validation | None = None,
     ) -> None:
         self._on_progress = on_progress
-        self._tokens_per_step = tokens_per_step
-        self._max_seconds = max_seconds
+        self._max_minutes = max_minutes
+        self._validation = validation
         self._started = 0.0
         self.history: list[Progress] = []
+        self.stopped: str | None = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -73,8 +99,13 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """End the run when its time is up."""
-        if self._max_seconds is not None and time.perf_counter() - self._started > self._max_seconds:
+        minutes = self._max_minutes
+        if minutes is not None and time.perf_counter() - self._started > minutes * 60:
+            if state.global_step < state.max_steps:
+                self.stopped = f"its time was up after {minutes:g} minutes (training.max_minutes)"
             control.should_training_stop = True
+        if control.should_training_stop:
+            control.should_log = True
 
     def on_log(
         self,
@@ -101,9 +132,10 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             loss=loss,
             learning_rate=float(logs.get("learning_rate", 0.0)),
             grad_norm=float(logs.get("grad_norm", 0.0)),
-            tokens_per_second=self._tokens_per_step * state.global_step / seconds,
+            tokens_per_second=state.num_input_tokens_seen / seconds,
             seconds=seconds,
             memory_gib=peak_memory_gib(),
+            validation_loss=self._validation.measured.get(state.global_step) if self._validation else None,
         )
         self.history.append(moment)
         self._on_progress(moment)

@@ -20,6 +20,7 @@ from tuneline.training.packing import collate
 from tuneline.training.progress import Watch, peak_memory_gib
 from tuneline.training.samples import tokenise
 from tuneline.training.trainer import PackedTrainer
+from tuneline.training.validation import planned_validation
 from tuneline.version import tuneline_version
 
 
@@ -38,23 +39,31 @@ def train_here(job: TrainingJob) -> TrainingOutcome:
     model, training = job.model, job.training
     torch.manual_seed(training.seed)
     tokenizer = load_tokenizer(model)
-    samples = tokenise(job.records, tokenizer, job.prompt, training.max_length)
+    samples = tokenise(
+        job.records,
+        tokenizer,
+        job.prompt,
+        training.max_length,
+        validation_share=training.validation.share if training.validation else 0.0,
+        seed=training.seed,
+    )
     base = load_base(model, quantization=model.quantization)
     rows = plan_rows(base, samples.training, model, training)
     trained = make_trainable(base, model, training)
     trained.config.use_cache = False
     tokens = sum(rows.lengths)
+    pad_id = tokenizer.pad_token_id or 0
     with tempfile.TemporaryDirectory() as scratch:
         arguments = training_arguments(training, model, rows, scratch)
-        rows_per_step = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
-        max_seconds = None if training.max_minutes is None else training.max_minutes * 60
-        watch = Watch(job.on_progress, tokens / len(rows) * rows_per_step, max_seconds)
+        validation = planned_validation(training, samples.validation, packed=rows.packed, pad_id=pad_id)
+        watch = Watch(job.on_progress, training.max_minutes, validation)
         trainer = PackedTrainer(
             model=trained,
             args=arguments,
             train_dataset=rows,
-            data_collator=partial(collate, pad_id=tokenizer.pad_token_id or 0),
-            callbacks=[watch],
+            data_collator=partial(collate, pad_id=pad_id),
+            # In this order: the watch may end the run, the validation then measures once more.
+            callbacks=[watch, *([validation] if validation else [])],
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
@@ -75,5 +84,9 @@ def train_here(job: TrainingJob) -> TrainingOutcome:
         device=torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
         software={"tuneline": tuneline_version()} | {name: version(name) for name in ("torch", "transformers", "peft")},
         micro_batch_tokens=training.micro_batch_tokens,
+        stopped=watch.stopped or (validation.stopped if validation else None),
+        validation_samples=len(samples.validation),
+        best_validation_loss=validation.best_loss if validation else None,
+        best_step=validation.best_step if validation else None,
     )
     return TrainingOutcome(export(trained, model, run, watch.history, job.output), run, tuple(watch.history))

@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import Trainer
 
 from tuneline.training.loss import supervised_loss
+from tuneline.training.progress import useful_tokens
 
 
 class PackedTrainer(Trainer):  # type: ignore[misc]
@@ -27,6 +28,8 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         if not batches:
             return batches, None
+        useful = torch.stack([useful_tokens(batch) for batch in batches]).sum().to(device)
+        self.state.num_input_tokens_seen += int(self.accelerator.gather(useful).sum())
         total = torch.stack([batch["loss_weights"][:, 1:].sum() for batch in batches]).sum().to(device)
         if self.args.world_size > 1:
             total = self.accelerator.gather(total).sum()
