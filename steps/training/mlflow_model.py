@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import tempfile
 from importlib.metadata import version
@@ -39,6 +40,8 @@ def log_adapter(adapter: LoraAdapter, model: ModelConfig, prompt: PromptTemplate
     """
     if adapter.merged is not None:
         return
+    # It warns of an environment without pip, as uv makes them: nothing that anyone could or should mend.
+    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="tuneline-") as scratch:
         folder = Path(scratch) / NAME
         folder.mkdir()
