@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 import tempfile
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -48,15 +49,18 @@ def log_adapter(adapter: LoraAdapter, model: ModelConfig, prompt: PromptTemplate
         for name in ADAPTER_FILES:
             shutil.copyfile(adapter.folder / name, folder / name)
         (folder / "prompt.json").write_text(json.dumps(prompt.model_dump(mode="json"), indent=2, ensure_ascii=False))
-        mlflow.pyfunc.log_model(
-            name=NAME,
-            loader_module=_LOADER.stem,
-            data_path=str(folder),
-            code_paths=[str(_LOADER)],
-            model_config=_settings(model),
-            signature=_SIGNATURE,
-            pip_requirements=[f"{package}=={version(package).split('+')[0]}" for package in _NEEDED],
-        )
+        with warnings.catch_warnings():
+            # An input example would let MLflow load the base model once more, to infer the signature that is given.
+            warnings.filterwarnings("ignore", message=".*input example was not provided")
+            mlflow.pyfunc.log_model(
+                name=NAME,
+                loader_module=_LOADER.stem,
+                data_path=str(folder),
+                code_paths=[str(_LOADER)],
+                model_config=_settings(model),
+                signature=_SIGNATURE,
+                pip_requirements=[f"{package}=={version(package).split('+')[0]}" for package in _NEEDED],
+            )
 
 
 def _settings(model: ModelConfig) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
+from tests.training.random_base import make_random_base
 from tuneline import paths
 from tuneline.config import Config, load_config
 from tuneline.data.records import ChatRecord
@@ -28,12 +29,7 @@ RECORDS = list(generate_records(("kubectl",), 80, seed=1))
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two random layers with the tiny base model's tokenizer."""
-    folder = tmp_path_factory.mktemp("base")
-    torch.manual_seed(0)
-    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
-    LlamaForCausalLM(LlamaConfig(**shape, vocab_size=1024)).to(torch.bfloat16).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(paths.ASSETS / "tiny-base").save_pretrained(folder)
-    return folder
+    return make_random_base(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture
