@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from tuneline.training.progress import Progress as Moment
 
@@ -17,7 +17,7 @@ class Display:
 
     def __init__(self, bar: Progress | None) -> None:
         self._bar = bar
-        self._task = None if bar is None else bar.add_task("training", total=None, numbers="")
+        self._task = None if bar is None else bar.add_task("training", total=None, steps="?", numbers="")
         self._tenth = 0
         self._validation_loss: float | None = None
 
@@ -27,7 +27,8 @@ class Display:
             self._validation_loss = moment.validation_loss
         if self._bar is not None and self._task is not None:
             numbers = f"{_numbers(moment, self._validation_loss)}  {moment.memory_gib:.1f} GiB"
-            self._bar.update(self._task, total=moment.steps, completed=moment.step, numbers=numbers)
+            done = {"completed": moment.step, "total": moment.steps, "steps": moment.steps}
+            self._bar.update(self._task, **done, numbers=numbers)
         tenth = moment.step * 10 // moment.steps
         if tenth > self._tenth:
             self._tenth = tenth
@@ -52,9 +53,8 @@ def display() -> Iterator[Display]:
     if terminal is None or not terminal.isatty():
         yield Display(None)
         return
-    numbers = TextColumn("{task.fields[numbers]}")
-    columns = (TextColumn("training"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn(), numbers)
-    with Progress(*columns, console=Console(file=terminal), transient=True) as bar:
+    numbers = TextColumn("{task.completed:.0f}/{task.fields[steps]}  {task.fields[numbers]}")
+    with Progress(BarColumn(12), numbers, console=Console(file=terminal), transient=True) as bar:
         yield Display(bar)
 
 

@@ -29,10 +29,10 @@ def beside_page(model: str, one: TrainingRecord, other: TrainingRecord) -> str:
         one: shown first and on the left.
         other: what it is compared with.
     """
-    body = "".join(
+    loss, *others = (
         f"<h2>{title}</h2>{drawn}" for title, drawn in plots({one.name: one.curve, other.name: other.curve}).items()
     )
-    body += f"<h2>Numbers</h2>{_numbers(one, other)}"
+    body = f"{loss}<h2>Numbers</h2>{_numbers(one, other)}"
     mine, theirs = origin_rows(one.origin), origin_rows(other.origin)
     for record in (one, other):
         if not record.origin:
@@ -40,6 +40,7 @@ def beside_page(model: str, one: TrainingRecord, other: TrainingRecord) -> str:
     if mine and theirs:
         for title, rows in mine.items():
             body += f"<h2>{title}</h2>{_different(one.name, other.name, rows, theirs[title])}"
+    body += "".join(others)
     lead = f"{one.name} beside {other.name}: what differs between their trainings"
     return page(f"{model}: two trainings", lead, body)
 

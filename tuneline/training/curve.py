@@ -1,6 +1,7 @@
 """Plots of a training as inline SVG: loss, validation loss, learning rate and speed by optimizer step.
 
-One or two runs share a plot, each in a colour of its own; validation is dashed. Colours are CSS variables, so a plot
+One or two runs share a plot, each in a colour of its own; validation is dashed, and has the second colour where there
+is one run alone. Colours are CSS variables, so a plot
 is readable in light and dark.
 """
 
@@ -66,7 +67,8 @@ def curve_svg(curve: Sequence[Moment]) -> str:
 
 def _lines(runs: dict[str, Sequence[Moment]], field: str, *, dashed: bool = False) -> list[Line]:
     found = []
-    for (name, curve), colour in zip(runs.items(), _COLOURS, strict=False):
+    colours = _COLOURS[::-1] if dashed and len(runs) == 1 else _COLOURS
+    for (name, curve), colour in zip(runs.items(), colours, strict=False):
         points = [(moment["step"], moment[field]) for moment in curve if moment.get(field) is not None]
         if points:
             label = {"loss": "training", "validation_loss": "validation"}.get(field, field.replace("_", " "))

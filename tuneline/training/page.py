@@ -72,7 +72,9 @@ def shown(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:,.3f}" if abs(value) >= 0.01 or value == 0 else f"{value:g}"
+        if value and abs(value) < 0.01:
+            return f"{value:g}"
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
     if isinstance(value, list):
         return ", ".join(shown(part) for part in value) or "none"
     return str(value)
