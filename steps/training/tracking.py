@@ -10,6 +10,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Self
 
 import mlflow
 from mlflow.exceptions import MlflowException
@@ -24,7 +26,9 @@ _REFUSED = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST",
 
 
 class Tracking:
-    """Reports to the active MLflow run.
+    """Reports to the active MLflow run, and lets it watch the machine: CPU, memory, disk, network, GPU (``system/…``).
+
+    Used as a context: inside, MLflow gives up early on a server that does not answer, its own thread too.
 
     Attributes:
         waiting: reports that could not be sent yet, oldest first.
@@ -44,10 +48,34 @@ class Tracking:
         self._pause = _FIRST_PAUSE
         self._not_before = 0.0
         self._away = False
-        self._monitor = SystemMetricsMonitor(self.run_id, sampling_interval=_SYSTEM_METRICS_EVERY)
+        self._patience = ExitStack()
+        self._monitor: SystemMetricsMonitor | None = None
 
-    def start(self) -> None:
-        """Begin to watch the machine: CPU, memory, disk, network and GPU, as ``system/…`` metrics."""
+    def __enter__(self) -> Self:
+        self._patience.enter_context(impatient())
+        self._watch_machine(resumed=False)
+        return self
+
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        """Send what waits, one last time. If MLflow is still away its run is left behind, or ZenML would fail on it."""
+        with self._patience:
+            if self._monitor is not None:
+                self._monitor.finish()
+                self._monitor = None
+            self._deliver()
+            if not self.waiting:
+                return
+            whole = "" if failure else " The training itself is complete."
+            self._say(f"MLflow is still away: {len(self.waiting)} reports are lost.{whole}")
+            try:
+                mlflow.end_run()  # forgets the run before it asks the server
+            except Exception as error:  # noqa: BLE001 - it is away, which was just said
+                self._say(f"MLflow's run {self.run_id} could not be ended: {_line(error)}")
+
+    def _watch_machine(self, *, resumed: bool) -> None:
+        self._monitor = SystemMetricsMonitor(
+            self.run_id, sampling_interval=_SYSTEM_METRICS_EVERY, resume_logging=resumed
+        )
         self._monitor.start()
 
     def moment(self, moment: Progress) -> None:
@@ -74,39 +102,27 @@ class Tracking:
         if time.monotonic() >= self._not_before:
             self._deliver()
 
-    def close(self) -> None:
-        """Send what waits, one last time. If MLflow is still away its run is left behind, or ZenML would fail on it."""
-        with impatient():
-            self._monitor.finish()
-        self._deliver()
-        if not self.waiting:
-            return
-        self._say(f"MLflow is still away: {len(self.waiting)} reports are lost. The training itself is complete.")
-        with impatient():
-            try:
-                mlflow.end_run()  # forgets the run before it asks the server
-            except Exception as error:  # noqa: BLE001 - it is away, which was just said
-                self._say(f"MLflow's run {self.run_id} could not be ended: {_line(error)}")
-
     def _deliver(self) -> None:
-        with impatient():
-            while self.waiting:
-                try:
-                    self.waiting[0]()
-                except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
-                    if isinstance(error, MlflowException) and error.error_code in _REFUSED:
-                        self._say(f"MLflow refuses a report, which is left out: {_line(error)}")
-                        self.waiting.popleft()
-                        continue
-                    if not self._away:
-                        self._say(f"MLflow is away, the training goes on and reports later: {_line(error)}")
-                    self._away = True
-                    self._not_before = time.monotonic() + self._pause
-                    self._pause = min(2 * self._pause, _LONGEST_PAUSE)
-                    return
-                self.waiting.popleft()
+        while self.waiting:
+            try:
+                self.waiting[0]()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
+                if isinstance(error, MlflowException) and error.error_code in _REFUSED:
+                    self._say(f"MLflow refuses a report, which is left out: {_line(error)}")
+                    self.waiting.popleft()
+                    continue
+                if not self._away:
+                    self._say(f"MLflow is away, the training goes on and reports later: {_line(error)}")
+                self._away = True
+                self._not_before = time.monotonic() + self._pause
+                self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+                return
+            self.waiting.popleft()
         if self._away:
-            self._say("MLflow is back; nothing was lost.")
+            self._say("MLflow is back; no report was lost.")
+            if self._monitor is not None:
+                self._monitor.finish()  # its thread ends at the first failure
+                self._watch_machine(resumed=True)
         self._away, self._pause = False, _FIRST_PAUSE
 
 

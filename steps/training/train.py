@@ -43,22 +43,17 @@ def train(
     """
     folder = scratch_folder("adapter")
     came_from = origin(training_set, model, training, prompt, base_sha256)
-    with display() as shown:
-        tracking = Tracking(shown.say)
+    with display() as shown, Tracking(shown.say) as tracking:
         describe(tracking, came_from, training_set, get_step_context().pipeline_run.name)
 
         def see(moment: Progress) -> None:
             shown.show(moment)
             tracking.moment(moment)
 
-        tracking.start()
-        try:
-            job = TrainingJob(training_set.records, model, training, prompt, folder, on_progress=see, say=shown.say)
-            outcome = run_training(job)
-            (folder / "origin.json").write_text(json.dumps(came_from, indent=2, ensure_ascii=False))
-            (folder / "curve.svg").write_text(curve_svg(outcome.adapter.curve))
-            conclude(tracking, outcome.run, folder)
-            tracking.send(lambda: log_adapter(outcome.adapter, model, prompt))
-        finally:
-            tracking.close()
+        job = TrainingJob(training_set.records, model, training, prompt, folder, on_progress=see, say=shown.say)
+        outcome = run_training(job)
+        (folder / "origin.json").write_text(json.dumps(came_from, indent=2, ensure_ascii=False))
+        (folder / "curve.svg").write_text(curve_svg(outcome.adapter.curve))
+        conclude(tracking, outcome.run, folder)
+        tracking.send(lambda: log_adapter(outcome.adapter, model, prompt))
     return outcome.adapter

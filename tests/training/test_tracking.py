@@ -52,17 +52,16 @@ def test_a_training_is_in_mlflow_and_loads_from_there(run_id: str, tmp_path: Pat
     )
     records = ChatDataset(records=list(generate_records(("kubectl",), 40, seed=1)))
     came_from = origin(records, config.model, config.training, config.prompt, "0" * 64)
-    tracking = Tracking(print)
-    describe(tracking, came_from, records, "the run")
     folder = tmp_path / "adapter"
-    job = TrainingJob(
-        records.records, config.model, config.training, config.prompt, folder, on_progress=tracking.moment
-    )
-    outcome = train(job)
-    (folder / "curve.svg").write_text(curve_svg(outcome.adapter.curve))
-    conclude(tracking, outcome.run, folder)
-    tracking.send(lambda: log_adapter(outcome.adapter, config.model, config.prompt))
-    tracking.close()
+    with Tracking(print) as tracking:
+        describe(tracking, came_from, records, "the run")
+        job = TrainingJob(
+            records.records, config.model, config.training, config.prompt, folder, on_progress=tracking.moment
+        )
+        outcome = train(job)
+        (folder / "curve.svg").write_text(curve_svg(outcome.adapter.curve))
+        conclude(tracking, outcome.run, folder)
+        tracking.send(lambda: log_adapter(outcome.adapter, config.model, config.prompt))
     assert not tracking.waiting
 
     client = MlflowClient()
@@ -118,12 +117,11 @@ def test_an_mlflow_that_stays_away_costs_the_reports_and_not_the_training(
     run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    tracking = Tracking(said.append)
     with monkeypatch.context() as patch:
         for call in ("log_batch", "set_terminated"):
             patch.setattr(MlflowClient, call, lambda *_, **__: (_ for _ in ()).throw(ConnectionError("gone")))
-        tracking.moment(moment(1))
-        tracking.close()
+        with Tracking(said.append) as tracking:
+            tracking.moment(moment(1))
         assert mlflow.active_run() is None  # else ZenML would end it after the step, and fail
     assert "1 reports are lost" in said[1]
 
