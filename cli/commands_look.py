@@ -53,6 +53,9 @@ def report(
         str | None,
         typer.Option(metavar="VERSION", help="Compare with this version instead, on what both were asked."),
     ] = None,
+    training: Annotated[
+        bool, typer.Option("--training", help="How it was trained instead: curves, settings, data, environment.")
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -71,7 +74,7 @@ def report(
     """
     from cli.report import run_report
 
-    run_report(version, against, output, config, stack, set_ or [], open_=open_)
+    run_report(version, against, output, config, stack, set_ or [], open_=open_, training=training)
 
 
 @commands.command(rich_help_panel=PANEL)

@@ -65,6 +65,37 @@ def doctor(
 
 
 @commands.command(rich_help_panel=PANEL)
+def base(
+    quantization: Annotated[
+        str | None,
+        typer.Option(
+            metavar="none,int8,nf4",
+            help="How to load it. Default: as the config's model section says.",
+            show_default=False,
+        ),
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Try it in full, 8-bit and 4-bit.")] = False,
+    ask: Annotated[list[str] | None, typer.Option("--ask", metavar="QUESTION", help="Ask this. Repeatable.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=2, help="Longest answer, tokens.")] = 48,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Try the base model: load it, let it answer, measure latency, tokens/s and memory."""
+    from cli.base import run_base
+
+    run_base(
+        config,
+        set_ or [],
+        quantization=quantization,
+        every=all_,
+        questions=ask or [],
+        max_new_tokens=max_new_tokens,
+        json_output=json_,
+    )
+
+
+@commands.command(rich_help_panel=PANEL)
 def pretrain(
     config: ConfigOption = None,
     stack: StackOption = None,

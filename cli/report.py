@@ -32,6 +32,7 @@ def run_report(
     overrides: list[str],
     *,
     open_: bool,
+    training: bool = False,
 ) -> None:
     """Write a version's page, or that of two versions side by side, and print it in short."""
     config = checked_config(path, overrides)
@@ -42,24 +43,28 @@ def run_report(
     from controlplane.versions import get_version
 
     own = _version(config.name, version)
-    if against is None:
-        target = output or paths.report_file(config.name, own.name)
-        page = _own(own)
+    if own.name == against:
+        raise UserError(
+            f"version {against} cannot be compared with itself",
+            hint="`python run.py models` lists the versions; --against names another one.",
+        )
+    other = None if against is None else get_version(config.name, against)
+    usual = paths.training_file if training else paths.report_file
+    target = output or usual(config.name, own.name, against)
+    if training:
+        from cli.training_report import training_report
+
+        page = training_report(own, other)
     else:
-        if own.name == against:
-            raise UserError(
-                f"version {against} cannot be compared with itself",
-                hint="`python run.py models` lists the versions; --against names another one.",
-            )
-        target = output or paths.report_file(config.name, own.name, against)
-        page = _beside(config, own, get_version(config.name, against))
+        page = _own(own) if other is None else _beside(config, own, other)
     if output is None:
         target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(page, encoding="utf-8")
-    say(f"\nThe answers side by side, worst first: [bold]{escape(str(target.absolute()))}[/bold]")
+    what = "The training" if training else "The answers side by side, worst first"
+    say(f"\n{what}: [bold]{escape(str(target.absolute()))}[/bold]")
     if open_ and not webbrowser.open(target.absolute().as_uri()):
         say("There is no browser here that could be opened: open the file yourself.")
-    say(_next(own, compared=against is not None))
+    say(_next(own, compared=against is not None or training))
 
 
 def _version(model: str, name: str | None) -> Version:

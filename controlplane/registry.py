@@ -70,7 +70,7 @@ def sync_aliases(model: str, versions: Sequence[Version] | None = None) -> bool:
     tracker: Any = active_component(StackComponentType.EXPERIMENT_TRACKER)
     if tracker is None or tracker.flavor != "mlflow":
         return False
-    with _impatient():
+    with impatient():
         tracker.configure_mlflow()
         from mlflow import MlflowClient
 
@@ -133,7 +133,8 @@ def _note(version: Version, action: Action, reason: str) -> None:
 
 
 @contextmanager
-def _impatient() -> Iterator[None]:
+def impatient() -> Iterator[None]:
+    """Let MLflow give up after two tries of ten seconds, where it may be away and something else must go on."""
     before = {name: os.environ.get(name) for name in _IMPATIENT}
     os.environ |= {name: before[name] or value for name, value in _IMPATIENT.items()}
     try:

@@ -34,9 +34,10 @@ class AdapterMaterializer(PageMaterializer):
         return self.write_page(training_page(data))
 
     def extract_metadata(self, data: LoraAdapter) -> dict[str, MetadataType]:
-        """What the dashboard lists beside the artifact."""
-        told = {name: value for name, value in data.training.items() if value is not None}  # which ZenML refuses
-        return {"sha256": data.sha256, "rank": data.rank, **told}
+        """What the dashboard lists beside the artifact. ZenML's metadata knows no None, so that is left out."""
+        numbers = {key: value for key, value in data.training.items() if value is not None}
+        hashes = {key: data.origin[key] for key in ("prompt_sha256", "base_sha256") if key in data.origin}
+        return {"sha256": data.sha256, "rank": data.rank, **numbers, **hashes}
 
     def compute_content_hash(self, data: LoraAdapter) -> str:
         """Equal adapters are equal inputs for step caching."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from html import escape
 
-_STYLE = """
-:root{--ink:#1c2430;--soft:#5b6675;--line:#d8dee6;--back:#fff;
+# The colours of all that is drawn, in light and dark.
+PALETTE = """:root{--ink:#1c2430;--soft:#5b6675;--line:#d8dee6;--back:#fff;
 --accent:#2b6cb0;--good:#2f855a;--bad:#c53030;--wait:#b7791f}
 @media(prefers-color-scheme:dark){:root{--ink:#e6ebf2;--soft:#9aa7b8;--line:#344050;--back:#151b23;
 --accent:#63a4e8;--good:#68c391;--bad:#f08a8a;--wait:#e0b354}}
+"""
+_STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--back);margin:0;padding:28px;max-width:1080px}
 @media(max-width:600px){body{padding:16px 12px}}
 .scroll{overflow-x:auto}
@@ -27,7 +29,7 @@ def page(title: str, lead: str, body: str) -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><title>{escape(title)}</title>'
-        f"<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>"
+        f"<style>{PALETTE}{_STYLE}</style></head><body><h1>{escape(title)}</h1>"
         f'<p class="lead">{escape(lead)}</p>{body}</body></html>'
     )
 

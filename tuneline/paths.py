@@ -26,6 +26,12 @@ def report_file(model: str, version: str, against: str | None = None) -> Path:
     return home() / "reports" / f"{model}-v{version}{beside}.html"
 
 
+def training_file(model: str, version: str, against: str | None = None) -> Path:
+    """The page of a version's training, or that of two versions' trainings side by side."""
+    beside = f"-against-v{against}" if against is not None else ""
+    return home() / "reports" / f"{model}-v{version}-training{beside}.html"
+
+
 def serving_python() -> Path:
     """The interpreter of the serving environment. ``TUNELINE_SERVING_PYTHON`` moves it."""
     return Path(os.environ.get("TUNELINE_SERVING_PYTHON", REPO / ".venv-serving" / "bin" / "python"))

@@ -39,11 +39,11 @@ from tuneline.training.arguments import training_arguments
 from tuneline.training.base_model import load_base, load_tokenizer
 from tuneline.training.batches import Plan, Steps, plan_batches
 from tuneline.training.fast import at_full_speed, needs_autocast
-from tuneline.training.loss import evaluate_loss
 from tuneline.training.methods import make_trainable
 from tuneline.training.packing import Sample
 from tuneline.training.progress import peak_memory_gib
 from tuneline.training.trainer import PackedTrainer
+from tuneline.training.validation import validation_batches, validation_loss
 
 CONTENDERS = ("ours", "trainer", "trl", "trl-grouped", "trl-packed")
 _RANK, _ALPHA = 16, 32
@@ -95,8 +95,13 @@ def run(contender: str, job: dict[str, Any]) -> dict[str, float]:
         "seconds": seconds,
         "peak_gib": peak,
         "supervised_tokens": clock.supervised,
-        **({"held_out_loss": evaluate_loss(trained.float(), held_out, 4096, packed=False)} if held_out else {}),
+        **({"held_out_loss": _held_out_loss(trained.float(), held_out)} if held_out else {}),
     }
+
+
+def _held_out_loss(model: Any, held_out: list[Sample]) -> float:
+    batches = validation_batches(held_out, packed=False, micro_batch_tokens=4096, pad_id=0)
+    return validation_loss(model, batches, model.device)
 
 
 def _ours(model: ModelConfig, samples: list[Sample], job: dict[str, Any], clock: Clock, scratch: str) -> Any:

@@ -1,8 +1,8 @@
 """Train the adapter."""
 
+import json
 from typing import Annotated
 
-import mlflow
 from zenml import get_step_context, step
 from zenml.config.cache_policy import CachePolicy
 
@@ -10,11 +10,17 @@ from controlplane.checkpoints import with_checkpoints
 from controlplane.lineage import training_code
 from materializers.adapter import AdapterMaterializer
 from steps.scratch import scratch_folder
+from steps.training.display import display
+from steps.training.mlflow_model import log_adapter
+from steps.training.report import conclude, describe
+from steps.training.tracking import Tracking
 from tuneline.config import ModelConfig, TrainingConfig
 from tuneline.data.dataset import ChatDataset
 from tuneline.prompts import PromptTemplate
 from tuneline.training.adapter import LoraAdapter
+from tuneline.training.curve import curve_svg
 from tuneline.training.job import TrainingJob
+from tuneline.training.origin import origin
 from tuneline.training.progress import Progress
 from tuneline.training.train import train as run_training
 
@@ -31,39 +37,24 @@ def train(
     prompt: PromptTemplate,
     base_sha256: str,
 ) -> Annotated[LoraAdapter, "adapter"]:
-    """Train LoRA on the training set; parameters, loss curve, memory and adapter go to MLflow.
+    """Train on the training set; MLflow sees it live, and gets settings, data, environment and adapter.
 
     Args:
         base_sha256: fingerprint of the base model, so that a changed base is never a cache hit.
     """
     folder = scratch_folder("adapter")
-    mlflow.log_params(
-        {f"model.{key}": value for key, value in model.model_dump(mode="json").items()}
-        | {f"training.{key}": value for key, value in training.model_dump(mode="json").items()}
-        | {"data.fingerprint": training_set.fingerprint(), "prompt": prompt.name, "base.sha256": base_sha256}
-    )
-    job = TrainingJob(training_set.records, model, training, prompt, folder, on_progress=_report)
-    outcome = run_training(with_checkpoints(job))
-    mlflow.log_metrics(
-        {
-            "peak_memory_gib": outcome.run.peak_memory_gib,
-            "training_seconds": outcome.run.seconds,
-            "tokens_per_second": outcome.run.tokens_per_second,
-            "final_loss": outcome.run.final_loss,
-        }
-    )
-    mlflow.set_tag("zenml.run", get_step_context().pipeline_run.name)
-    mlflow.log_artifacts(str(folder), "adapter")
+    came_from = origin(training_set, model, training, prompt, base_sha256)
+    with display() as shown, Tracking(shown.say) as tracking:
+        describe(tracking, came_from, training_set, get_step_context().pipeline_run.name)
+
+        def see(moment: Progress) -> None:
+            shown.show(moment)
+            tracking.moment(moment)
+
+        job = TrainingJob(training_set.records, model, training, prompt, folder, on_progress=see, say=shown.say)
+        outcome = run_training(with_checkpoints(job))
+        (folder / "origin.json").write_text(json.dumps(came_from, indent=2, ensure_ascii=False))
+        (folder / "curve.svg").write_text(curve_svg(outcome.adapter.curve))
+        conclude(tracking, outcome.run, folder)
+        tracking.send(lambda: log_adapter(outcome.adapter, model, prompt))
     return outcome.adapter
-
-
-def _report(moment: Progress) -> None:
-    mlflow.log_metrics(
-        {"loss": moment.loss, "learning_rate": moment.learning_rate, "grad_norm": moment.grad_norm}, step=moment.step
-    )
-    if moment.step == moment.steps or moment.step * 10 // moment.steps > (moment.step - 1) * 10 // moment.steps:
-        print(
-            f"training: step {moment.step}/{moment.steps}  loss {moment.loss:.3f}  "
-            f"{moment.tokens_per_second:,.0f} tokens/s  {moment.remaining_seconds:.0f} s left",
-            flush=True,
-        )

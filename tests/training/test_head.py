@@ -8,8 +8,7 @@ from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig, LlamaF
 
 from tuneline.training import head
 from tuneline.training.head import bare_head, chunked_loss, without_head
-from tuneline.training.loss import batch_loss, evaluate_loss, supervised_loss
-from tuneline.training.packing import Sample
+from tuneline.training.loss import batch_loss, supervised_loss
 
 SHAPE = {
     "vocab_size": 64,
@@ -67,15 +66,3 @@ def test_a_model_that_caps_its_logits_keeps_its_head() -> None:
     model = AutoModelForCausalLM.from_config(Gemma2Config(**SHAPE, head_dim=16))
     with without_head(model):
         assert bare_head(model) is None
-
-
-def test_the_loss_of_samples_is_their_mean_per_supervised_token() -> None:
-    model = LlamaForCausalLM(LlamaConfig(**SHAPE)).eval()
-    samples = [Sample(list(range(2, 2 + n)), [0.0] * 2 + [1.0] * (n - 2)) for n in (5, 9, 14)]
-    total, count = 0.0, 0
-    for sample in samples:
-        ids = torch.tensor([sample.ids])
-        logits = model(input_ids=ids).logits[0, 1:-1]
-        total += float(torch.nn.functional.cross_entropy(logits, ids[0, 2:], reduction="sum"))
-        count += len(sample.ids) - 2
-    assert evaluate_loss(model, samples, 16, packed=False) == pytest.approx(total / count, rel=1e-5)

@@ -147,12 +147,15 @@ def _training(card: ModelCard) -> Table:
         "tokens": ("tokens in the training set", "{:,}"),
         "supervised_tokens": ("of them with a loss", "{:,}"),
         "final_loss": ("final loss", "{:.3f} nats per token"),
+        "best_validation_loss": ("best loss on records kept back", "{:.3f} nats per token"),
+        "best_step": ("at step", "{:,}"),
+        "stopped": ("ended early", "{}"),
         "trainable_parameters": ("trained parameters", "{:,}"),
         "seconds": ("time", "{:,.0f} s"),
         "device": ("device", "{}"),
         "peak_memory_gib": ("peak memory", "{:.1f} GiB"),
     }
-    rows += [(label, form.format(run[key])) for key, (label, form) in measured.items() if key in run]
+    rows += [(label, form.format(run[key])) for key, (label, form) in measured.items() if run.get(key) is not None]
     return Table(("", ""), tuple(rows))
 
 

@@ -20,6 +20,7 @@ class LoraAdapter:
     Attributes:
         folder: holds ``adapter_config.json``, ``adapter_model.safetensors``, ``training.json``
             (the run's numbers) and ``curve.json`` (the loss by step); ``merged/`` too, if the version is a whole model.
+            ``origin.json`` and ``curve.svg`` are there once the training step has written them.
     """
 
     folder: Path
@@ -70,3 +71,10 @@ class LoraAdapter:
         """The moments of the run, each with the fields of ``Progress``."""
         moments: list[dict[str, float]] = json.loads((self.folder / "curve.json").read_text())
         return moments
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What it came from (see ``tuneline.training.origin``); empty for adapters made before it was kept."""
+        file = self.folder / "origin.json"
+        came_from: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+        return came_from

@@ -62,6 +62,10 @@ class Plan:
         epoch, place = divmod(step, self.steps_per_epoch)
         return _epoch(self.lengths, self.steps_per_epoch, self.seed, epoch)[place]
 
+    def tokens_of(self, step: int) -> int:
+        """Useful tokens of a step, over all processes."""
+        return sum(self.lengths[index] for index in self.samples(step))
+
     def micro_batches(self, step: int, processes: int = 1) -> list[list[MicroBatch]]:
         """The forward passes of a step for each of so many processes, equally many for all of them."""
         cut = lay_out(

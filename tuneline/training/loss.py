@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tuneline.training.head import bare_head, chunked_loss
-from tuneline.training.layout import lay_out
-from tuneline.training.packing import Sample, collate
+from tuneline.training.head import chunked_loss
 
 
 def supervised_loss(logits: Tensor, labels: Tensor, weights: Tensor, normaliser: Tensor | float) -> Tensor:
@@ -54,29 +51,3 @@ def batch_loss(
     if head is None:
         return supervised_loss(outputs.logits, batch["labels"], batch["loss_weights"], normaliser)
     return chunked_loss(outputs.logits, head.weight, batch["labels"], batch["loss_weights"], normaliser)
-
-
-@torch.no_grad()
-def evaluate_loss(model: Any, samples: Sequence[Sample], micro_batch_tokens: int, *, packed: bool) -> float:
-    """Mean loss of conversations that are not learnt from.
-
-    Args:
-        model: not wrapped; inside ``tuneline.training.fast.at_full_speed`` as in training.
-        samples: what is measured.
-        micro_batch_tokens: most tokens of a forward pass.
-        packed: as in the run's plan.
-
-    Returns:
-        Nats per supervised token (weighted).
-    """
-    was_training = model.training
-    model.eval()
-    lengths = [len(sample.ids) for sample in samples]
-    total, weight = 0.0, 0.0
-    for micro_batch in lay_out(range(len(samples)), lengths, micro_batch_tokens, ragged=packed):
-        batch = collate(samples, micro_batch, 0, ragged=packed)
-        batch = {name: part.to(model.device) if isinstance(part, Tensor) else part for name, part in batch.items()}
-        total += float(batch_loss(model, batch, 1.0, bare_head(model)))
-        weight += float(batch["loss_weights"][:, 1:].sum())
-    model.train(was_training)
-    return total / weight

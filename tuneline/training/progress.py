@@ -12,6 +12,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from tuneline.errors import TunelineError
+from tuneline.training.validation import Validation
 
 
 @dataclass(frozen=True)
@@ -54,17 +55,28 @@ def peak_memory_gib() -> float:
 
 
 class Watch(TrainerCallback):  # type: ignore[misc]
-    """Reports progress, ends the run in time, and stops a run whose loss is no number."""
+    """Reports progress, ends the run in time, and stops a run whose loss is no number.
+
+    It counts on ``state.num_input_tokens_seen``: ``PackedTrainer`` adds a step's tokens to it, a checkpoint keeps it.
+    The last step is always a moment of the history, whatever the distance between two.
+
+    Attributes:
+        stopped: why the run was ended early; None if it was not.
+    """
 
     def __init__(
-        self, on_progress: Callable[[Progress], None], tokens_per_step: float, max_seconds: float | None
+        self,
+        on_progress: Callable[[Progress], None],
+        max_minutes: float | None = None,
+        validation: Validation | None = None,
     ) -> None:
         self._on_progress = on_progress
-        self._tokens_per_step = tokens_per_step
-        self._max_seconds = max_seconds
+        self._max_minutes = max_minutes
+        self._validation = validation
         self._started = 0.0
         self._seconds_before = 0.0  # of the processes that were interrupted
         self.history: list[Progress] = []
+        self.stopped: str | None = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -85,8 +97,13 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """End the run when its time is up."""
-        if self._max_seconds is not None and time.perf_counter() - self._started > self._max_seconds:
+        minutes = self._max_minutes
+        if minutes is not None and time.perf_counter() - self._started > minutes * 60:
+            if state.global_step < state.max_steps:
+                self.stopped = f"its time was up after {minutes:g} minutes (training.max_minutes)"
             control.should_training_stop = True
+        if control.should_training_stop:
+            control.should_log = True
 
     def on_log(
         self,
@@ -113,9 +130,10 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             loss=loss,
             learning_rate=float(logs.get("learning_rate", 0.0)),
             grad_norm=float(logs.get("grad_norm", 0.0)),
-            tokens_per_second=self._tokens_per_step * state.global_step / seconds,
+            tokens_per_second=state.num_input_tokens_seen / seconds,
             seconds=seconds,
             memory_gib=peak_memory_gib(),
+            validation_loss=self._validation.measured.get(state.global_step) if self._validation else None,
         )
         self.history.append(moment)
         self._on_progress(moment)

@@ -35,6 +35,7 @@ from tuneline.training.methods import make_trainable
 from tuneline.training.outcome import TrainingOutcome, TrainingRun
 from tuneline.training.progress import Watch, peak_memory_gib
 from tuneline.training.samples import tokenise
+from tuneline.training.validation import planned_validation
 from tuneline.training.vocabulary import check_vocabulary, split_markers
 from tuneline.version import tuneline_version
 
@@ -78,7 +79,14 @@ def train_here(job: TrainingJob, start: Start, asked: Interruption) -> TrainingO
     model, training = job.model, job.training
     torch.manual_seed(training.seed)
     tokenizer = load_tokenizer(model)
-    samples = tokenise(job.records, tokenizer, job.prompt, training.max_length)
+    samples = tokenise(
+        job.records,
+        tokenizer,
+        job.prompt,
+        training.max_length,
+        validation_share=training.validation.share if training.validation else 0.0,
+        seed=training.seed,
+    )
     base = load_base(model, quantization=model.quantization, device=device_of_process(training))
     check_vocabulary(tokenizer, base)
     if split := split_markers(tokenizer, job.prompt):
@@ -87,21 +95,16 @@ def train_here(job: TrainingJob, start: Start, asked: Interruption) -> TrainingO
     training = training.model_copy(update={"gradient_checkpointing": needs_checkpointing(base, training)})
     trained = make_trainable(base, model, training)
     trained.config.use_cache = False
-    max_seconds = None if training.max_minutes is None else training.max_minutes * 60
-    watch = Watch(job.on_progress, plan.tokens / plan.steps_per_epoch, max_seconds)
+    pad_id = tokenizer.pad_token_id or 0
+    validation = planned_validation(training, samples.validation, packed=plan.packed, pad_id=pad_id)
+    watch = Watch(job.on_progress, training.max_minutes, validation)
     with at_full_speed(trained, training, packed=plan.packed):
         trainer_folder = str(start.scratch / "trainer")
         arguments = training_arguments(
             training, model, plan, trainer_folder, autocast=needs_autocast(trained, training)
         )
         first = arguments.process_index == 0
-        steps = Steps(
-            samples.training,
-            plan,
-            tokenizer.pad_token_id or 0,
-            process=arguments.process_index,
-            processes=arguments.world_size,
-        )
+        steps = Steps(samples.training, plan, pad_id, process=arguments.process_index, processes=arguments.world_size)
         upload = None
         if start.store is not None and first:
             upload = Upload(start.store, training.checkpoints.keep, job.say, start.step)
@@ -115,7 +118,8 @@ def train_here(job: TrainingJob, start: Start, asked: Interruption) -> TrainingO
             model=trained,
             args=arguments,
             train_dataset=steps,
-            callbacks=[watch, keeper],
+            # In this order: the watch may end the run, the validation then measures once more.
+            callbacks=[watch, *([validation] if validation else []), keeper],
             loraplus_lr_ratio=training.loraplus_lr_ratio,
         )
         trainer.remove_callback(PrinterCallback)
@@ -153,5 +157,9 @@ def train_here(job: TrainingJob, start: Start, asked: Interruption) -> TrainingO
         processes=arguments.world_size,
         micro_batch_tokens=training.micro_batch_tokens // trainer.run_state.cut,
         resumed_from=trainer.run_state.resumed_from,
+        stopped=watch.stopped or (validation.stopped if validation else None),
+        validation_samples=len(samples.validation),
+        best_validation_loss=validation.best_loss if validation else None,
+        best_step=validation.best_step if validation else None,
     )
     return TrainingOutcome(export(whole, job, samples.training, run, watch.history), run, tuple(watch.history))

@@ -60,6 +60,7 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
         steps = list(itertools.islice(epoch_iterator, num_batches))
         if not steps:
             return steps, None
+        self.state.num_input_tokens_seen += self.train_dataset.plan.tokens_of(self.state.global_step)
         total = torch.stack([batch["loss_weights"][:, 1:].sum() for batch in steps[0]]).sum().to(device)
         if self.args.world_size > 1:
             total = self.accelerator.gather(total).sum()
