@@ -73,7 +73,7 @@ def test_a_micro_batch_is_cut_between_conversations_only(ragged: bool) -> None:
     layout = (Block((3, 2), 6), Block((1, 0), 4)) if ragged else (Block((3, 2, 1, 0), 6),)
     batch = collate(samples, layout, pad_id=0, ragged=ragged)
     pieces = cut(batch, 8)
-    assert [[id for id in piece["input_ids"].flatten().tolist() if id] for piece in pieces] == [
+    assert [[token for token in piece["input_ids"].flatten().tolist() if token] for piece in pieces] == [
         samples[number].ids for number in (3, 2, 1, 0)
     ]
     expected = [((1, 6),), ((1, 6),), ((1, 4),), ((1, 4),)] if ragged else [None] * 4
