@@ -10,7 +10,7 @@ from tuneline.release.document import Release
 
 def same_engine(release: Release, version: Version) -> bool:
     """Whether a version can be loaded into a release's engine."""
-    return release.base == version.record.base and release.engine == version.record.engine
+    return release.base == version.record.served_base and release.engine == version.record.engine
 
 
 def holds(release: Release, version: Version) -> bool:
@@ -67,9 +67,10 @@ def check_no_other(name: str, current: Release | None) -> None:
 
 def _differences(current: Release, version: Version) -> str:
     """In which base model and engine arguments they differ, the version's first."""
+    record = version.record
     pairs = [
-        (kind, getattr(version.record, kind).model_dump(), getattr(current, kind).model_dump())
-        for kind in ("base", "engine")
+        ("base", record.served_base.model_dump(), current.base.model_dump()),
+        ("engine", record.engine.model_dump(), current.engine.model_dump()),
     ]
     return ", ".join(
         f"{kind}.{key} is {mine[key]}, production's {theirs[key]}"

@@ -192,7 +192,7 @@ def _next(
     return Release(
         endpoint=version.model,
         sequence=sequence,
-        base=version.record.base,
+        base=version.record.served_base,
         engine=version.record.engine,
         gateway=gateway,
         adapters=adapters,

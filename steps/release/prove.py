@@ -63,6 +63,7 @@ def prove_version(
             lambda prompt, completion: client.logprobs(prompt, completion, version=version),
             model_version=version,
             tolerance=serving.parity_tolerance,
+            whole_model=candidate.record.whole_model is not None,
         )
     except TunelineError:
         check_current(version, storage.releases(name), sequence)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from zenml import get_step_context, step
 
-from controlplane.bases import base_ref
+from controlplane.bases import base_ref, whole_model_ref
 from controlplane.registry import follow_stages
 from controlplane.storage import active_storage
 from controlplane.versions import VersionRecord, move_to_staging, register
@@ -48,6 +48,7 @@ def register_version(
             prompt=prompt,
         ),
         base=base_ref(model, storage),
+        whole_model=whole_model_ref(adapter, inputs["adapter"].uri, model),
         engine=serving.engine(),
         report=inputs["evaluation_report"].id,
         verdict=inputs["verdict"].id,
