@@ -5,7 +5,7 @@ from __future__ import annotations
 from controlplane.challenger import canary_of
 from controlplane.versions import Version
 from tuneline.errors import UserError
-from tuneline.release.document import Release
+from tuneline.release.document import Release, Trial
 
 
 def same_engine(release: Release, version: Version) -> bool:
@@ -14,8 +14,14 @@ def same_engine(release: Release, version: Version) -> bool:
 
 
 def holds(release: Release, version: Version) -> bool:
-    """Whether a release has a version loaded."""
+    """Whether a release has a version loaded in production's engine."""
     return release.adapters.get(version.adapter_name) == version.record.adapter and same_engine(release, version)
+
+
+def trial_of(version: Version) -> Trial:
+    """The version in an engine of its own, beside production's."""
+    record = version.record
+    return Trial(base=record.served_base, engine=record.engine, adapter=record.adapter)
 
 
 def check_beside(version: Version, current: Release | None) -> Release:
