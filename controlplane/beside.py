@@ -47,9 +47,10 @@ def check_beside(version: Version, current: Release | None) -> Release:
         )
     check_no_other(name, current)
     if not same_engine(current, version):
+        kind = "" if version.record.whole_model is None else f"version {name} is a whole model, "
         raise UserError(
             f"version {name} cannot share the engine of version {production}, which is in production: "
-            f"{_differences(current, version)}",
+            f"{kind}{_differences(current, version)}",
             hint=f"A canary has one engine for both. Without one: `python run.py promote {name}` starts another engine "
             f"in production's place. Or train it again with version {production}'s base model and engine.",
         )

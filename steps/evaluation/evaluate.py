@@ -8,16 +8,14 @@ import mlflow
 from zenml import get_step_context, log_metadata, step
 
 from controlplane.releases import in_production
-from controlplane.versions import Version
 from materializers.evaluation_report import EvaluationReportMaterializer
-from materializers.folder import bring
+from steps.evaluation.champion import champion_subject
 from tuneline.config import EvaluationConfig, GateConfig, ModelConfig, ServingConfig
 from tuneline.evaluation.evaluate_model import AdapterSubject, evaluate
 from tuneline.evaluation.questions import Questions
 from tuneline.evaluation.report import EvaluationReport
 from tuneline.prompts import PromptTemplate
-from tuneline.release.files import ADAPTER_FILES
-from tuneline.training.adapter import MERGED, LoraAdapter
+from tuneline.training.adapter import LoraAdapter
 
 
 # Never cached: who the champion is changes without any input changing.
@@ -39,7 +37,7 @@ def evaluate_candidate(
     """Put every suite to the base model, the champion (if there is one) and the candidate; score all of them."""
     champion = in_production(name)
     with tempfile.TemporaryDirectory() as scratch:
-        subject = None if champion is None else _champion(champion, Path(scratch))
+        subject = None if champion is None else champion_subject(champion, Path(scratch))
         report = evaluate(
             model,
             evaluation,
@@ -68,22 +66,6 @@ def evaluate_candidate(
     log_metadata(scores, artifact_name="evaluation_report", infer_artifact=True)
     mlflow.set_tag("zenml.run", get_step_context().pipeline_run.name)
     return report
-
-
-def _champion(version: Version, scratch: Path) -> AdapterSubject:
-    """The version in production, as the artifact store has it."""
-    ref, whole_model = version.record.adapter, version.record.whole_model
-    held = bring(ref.uri, scratch, ADAPTER_FILES)
-    whole = None if whole_model is None else bring(whole_model.model, scratch / MERGED)
-    return AdapterSubject(
-        "champion",
-        held,
-        version.name,
-        ref.sha256,
-        ref.prompt,
-        whole=whole,
-        whole_sha256=None if whole_model is None else whole_model.sha256,
-    )
 
 
 def _report(line: str) -> None:
