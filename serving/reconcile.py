@@ -12,7 +12,7 @@ import logging
 import time
 from pathlib import Path
 
-from serving.base_model import resolve_base
+from serving.base_model import forget_bases, resolve_base
 from serving.engine.command import EngineSpec
 from serving.engine.supervisor import Engine, EngineAway
 from serving.gateway.answer import Live
@@ -196,6 +196,7 @@ class Reconciler:
         self._last_good.write_text(f"{release.sequence}\n")
         if before is None:
             return
+        await asyncio.to_thread(forget_bases, self._cache / "bases", [*_bases(before.release), *_bases(release)])
         if old is not engine:
             self._replacement.retire(old, before.release.gateway.drain_seconds)
             return
@@ -253,6 +254,10 @@ class Reconciler:
 
 def _same_engine(one: Release, other: Release) -> bool:
     return one.base == other.base and one.engine == other.engine
+
+
+def _bases(release: Release) -> list[BaseRef]:
+    return [release.base, *([release.trial.base] if release.trial is not None else [])]
 
 
 def _names(release: Release) -> set[str]:
