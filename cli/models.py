@@ -82,6 +82,7 @@ def _row(version: Version, traffic: dict[str, float], current: Release | None) -
         "version": version.name,
         "stage": version.stage,
         "verdict": version.record.outcome,
+        "whole_model": version.record.whole_model is not None,
         "override": version.override.override if version.override else None,
         "scores": version.record.scores,
         "traffic_percent": traffic.get(version.name, 0.0),

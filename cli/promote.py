@@ -69,7 +69,8 @@ def run_rollback(to: str | None, reason: str, path: Path | None, stack: str | No
 
     storage = active_storage()
     follow_challenger(config.name, storage)  # the gateway may have ended one that nobody has looked at since
-    challenger = canary_of(storage.releases(config.name).current())
+    before = storage.releases(config.name).current()
+    challenger = canary_of(before)
     live = connect(config.name) if find_endpoint(config.name) else None
     started = time.perf_counter()
     version, release = rollback(config.name, storage, to, reason.strip())
@@ -80,7 +81,10 @@ def run_rollback(to: str | None, reason: str, path: Path | None, stack: str | No
         say(f"Release {release.sequence} gives version {version.name} all traffic; the endpoint is not running.")
         say("Next: [bold]python run.py deploy[/bold] starts it.")
     else:
-        live.await_release(release.sequence, timeout=30)
+        loaded = before is not None and (before.base, before.engine) == (release.base, release.engine)
+        if not loaded:
+            say(f"Version {version.name} needs another engine, which is started now.")
+        live.await_release(release.sequence, timeout=30 if loaded else config.serving.start_timeout)
         after = f"after {time.perf_counter() - started:.2f} s"
         if stayed:
             say(f"Version {version.name}, which stays in production, has all traffic, {after}.")

@@ -95,7 +95,8 @@ def _own(version: Version) -> str:
     else:
         note = f"{version.record.outcome}: {version.record.sentence} (Made before verdicts were kept rule by rule.)"
     record = version.record
-    console.print(f"{version.model} version {version.name}: [bold {_COLOUR[record.outcome]}]{record.outcome}[/]")
+    kind = "" if record.whole_model is None else ", a whole model"
+    console.print(f"{version.model} version {version.name}{kind}: [bold {_COLOUR[record.outcome]}]{record.outcome}[/]")
     say(escape(record.sentence))
     _warn(verdict)
     for table in suite_tables(report, verdict):

@@ -44,7 +44,8 @@ def scoreboard(
         table.add_column(column.replace("_", " "), justify="right")
     for version in versions:
         stage = ", ".join(filter(None, (version.stage, (roles or {}).get(version.name))))
-        row: list[RenderableType] = [version.name, stage, verdict_of(version)]
+        kind = "" if version.record.whole_model is None else " (whole model)"
+        row: list[RenderableType] = [f"{version.name}{kind}", stage, verdict_of(version)]
         row += [f"{version.record.scores[m]:.1%}" if m in version.record.scores else "" for m in metrics]
         if traffic is not None:
             share = traffic.get(version.name)
@@ -78,6 +79,9 @@ def version_page(version: Version, traffic: float | None, role: str | None = Non
     facts.add_row("scores", Text("  ".join(f"{name} {score:.3f}" for name, score in sorted(record.scores.items()))))
     facts.add_row("prompt", Text(prompt.name))
     facts.add_row("base model", Text(record.base.model))
+    if record.whole_model is not None:
+        whole = f"{record.whole_model.model}\nsha256 {record.whole_model.sha256}, served by an engine of its own"
+        facts.add_row("whole model", Text(whole))
     facts.add_row("adapter", Text(f"{record.adapter.uri}\nsha256 {record.adapter.sha256}, rank {record.adapter.rank}"))
     facts.add_row("made from", Text(f"training key {record.training_key}"))
     for name in ("training_set", "evaluation_set", "report", "verdict"):

@@ -11,6 +11,7 @@ from tuneline import paths
 from tuneline.config import ModelConfig
 from tuneline.release.document import BaseRef
 from tuneline.release.files import fingerprint
+from tuneline.training.adapter import MERGED, LoraAdapter
 
 
 def base_sha256(model: ModelConfig) -> str:
@@ -41,3 +42,16 @@ def base_ref(model: ModelConfig, storage: Storage) -> BaseRef:
                 fs.put_file(str(file), f"{path}/{file.relative_to(folder).as_posix()}")
             fs.pipe_file(marker, b"")
     return BaseRef(model=uri, sha256=sha256, trust_remote_code=model.trust_remote_code)
+
+
+def whole_model_ref(adapter: LoraAdapter, uri: str, model: ModelConfig) -> BaseRef | None:
+    """A version's own weights as a release names them: they lie in the artifact store already. None for an adapter.
+
+    Args:
+        adapter: what was trained.
+        uri: where the artifact store has it.
+        model: the base model that it was trained from.
+    """
+    if adapter.merged_sha256 is None:
+        return None
+    return BaseRef(model=f"{uri}/{MERGED}", sha256=adapter.merged_sha256, trust_remote_code=model.trust_remote_code)

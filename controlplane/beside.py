@@ -5,17 +5,23 @@ from __future__ import annotations
 from controlplane.challenger import canary_of
 from controlplane.versions import Version
 from tuneline.errors import UserError
-from tuneline.release.document import Release
+from tuneline.release.document import Release, Trial
 
 
 def same_engine(release: Release, version: Version) -> bool:
     """Whether a version can be loaded into a release's engine."""
-    return release.base == version.record.base and release.engine == version.record.engine
+    return release.base == version.record.served_base and release.engine == version.record.engine
 
 
 def holds(release: Release, version: Version) -> bool:
-    """Whether a release has a version loaded."""
+    """Whether a release has a version loaded in production's engine."""
     return release.adapters.get(version.adapter_name) == version.record.adapter and same_engine(release, version)
+
+
+def trial_of(version: Version) -> Trial:
+    """The version in an engine of its own, beside production's."""
+    record = version.record
+    return Trial(base=record.served_base, engine=record.engine, adapter=record.adapter)
 
 
 def check_beside(version: Version, current: Release | None) -> Release:
@@ -41,9 +47,10 @@ def check_beside(version: Version, current: Release | None) -> Release:
         )
     check_no_other(name, current)
     if not same_engine(current, version):
+        kind = "" if version.record.whole_model is None else f"version {name} is a whole model, "
         raise UserError(
             f"version {name} cannot share the engine of version {production}, which is in production: "
-            f"{_differences(current, version)}",
+            f"{kind}{_differences(current, version)}",
             hint=f"A canary has one engine for both. Without one: `python run.py promote {name}` starts another engine "
             f"in production's place. Or train it again with version {production}'s base model and engine.",
         )
@@ -67,9 +74,10 @@ def check_no_other(name: str, current: Release | None) -> None:
 
 def _differences(current: Release, version: Version) -> str:
     """In which base model and engine arguments they differ, the version's first."""
+    record = version.record
     pairs = [
-        (kind, getattr(version.record, kind).model_dump(), getattr(current, kind).model_dump())
-        for kind in ("base", "engine")
+        ("base", record.served_base.model_dump(), current.base.model_dump()),
+        ("engine", record.engine.model_dump(), current.engine.model_dump()),
     ]
     return ", ".join(
         f"{kind}.{key} is {mine[key]}, production's {theirs[key]}"

@@ -120,6 +120,8 @@ def _tags(version: Version) -> dict[str, str]:
         "tuneline.adapter_sha256": version.record.adapter.sha256,
         "tuneline.stage": version.stage,
     }
+    if version.record.whole_model is not None:
+        tags["tuneline.whole_model_sha256"] = version.record.whole_model.sha256 or ""
     return tags | ({"tuneline.override": version.override.override or ""} if version.override else {})
 
 

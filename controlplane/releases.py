@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from controlplane.beside import check_beside, check_no_other, holds, same_engine
+from controlplane.beside import check_beside, check_no_other, holds, same_engine, trial_of
 from controlplane.challenger import canary_of, write_canary
 from controlplane.follow import follow_release, write_history
 from controlplane.history import author, overridden
@@ -26,7 +26,9 @@ def prove(
 ) -> Release:
     """Release a version beside what is in production, without any traffic, so that it can be proven.
 
-    Run again after an interruption it finds its own release and writes none.
+    Run again after an interruption it finds its own release and writes none. Another base model (a whole model is one)
+    or other engine arguments mean another engine: then production goes on in its own, and the version is on trial in
+    one beside it.
 
     Args:
         gateway: the gateway's settings; None keeps the current release's.
@@ -41,18 +43,17 @@ def prove(
             check_beside(version, current)
         check_no_other(version.name, current)
         adapters = {version.adapter_name: version.record.adapter}
-        production = None
-        # Another base model or other engine arguments mean another engine, which the version in
-        # production was not judged for: it cannot answer beside this one.
-        if current and current.routes.production and same_engine(current, version):
-            production = current.routes.production
+        production = current.routes.production if current else None
+        settings, reason = gateway or _settings(current), f"prove version {version.name}"
+        if current and production:
             adapters[production] = current.adapters[production]
+            if not same_engine(current, version):
+                return _on_trial(version, current, settings, reason)
         routes = Routes(production=production, challenger=version.adapter_name)
-        settings = gateway or _settings(current)
-        return _next(version, sequence, adapters, routes, settings, f"prove version {version.name}")
+        return _next(version, sequence, adapters, routes, settings, reason)
 
     current = storage.releases(version.model).current()
-    if current is not None and holds(current, version):
+    if current is not None and (holds(current, version) or current.trial == trial_of(version)):
         return current
     return storage.releases(version.model).append(make)
 
@@ -91,7 +92,7 @@ def put_in_production(
     if before is not None and canary_of(before) and before.routes.production == version.adapter_name and not back:
         routes = before.routes  # it was proven again: its canary goes on
     settings = gateway or _settings(before)
-    if before is not None and holds(before, version) and (before.routes, before.gateway) == (routes, settings):
+    if before is not None and holds(before, version) and _same(before, routes, settings):
         release = before  # an interrupted run got this far
     else:
         if override:
@@ -142,17 +143,14 @@ def overtaken(version: str, current: Release | None) -> ReleaseConflict:
 
 
 def withdraw(version: Version, storage: Storage, reason: str) -> None:
-    """Take a version that could not be proven out of the release; production stays as it is.
-
-    A version that needed another engine was released without production beside it: then production,
-    with its own engine, comes back.
+    """Take a version that could not be proven out of the release; production stays as it is, with its own engine.
 
     Raises:
         ReleaseConflict: somebody else released at the same moment.
     """
     store = storage.releases(version.model)
     current = store.current()
-    if current is None or current.routes.challenger != version.adapter_name:
+    if current is None or (current.routes.challenger != version.adapter_name and current.trial != trial_of(version)):
         return
     last = next((release for release in reversed(store.history()) if release.routes.production), None)
     if last is None or last.routes.production is None:
@@ -164,6 +162,7 @@ def withdraw(version: Version, storage: Storage, reason: str) -> None:
                 "sequence": current.sequence + 1,
                 "adapters": {production: last.adapters[production]},
                 "routes": Routes(production=production),
+                "trial": None,
                 "gateway": current.gateway,
                 "author": author(),
                 "reason": reason,
@@ -175,6 +174,10 @@ def withdraw(version: Version, storage: Storage, reason: str) -> None:
 def in_production(model: str) -> Version | None:
     """The champion: the version at the production stage."""
     return at_stage(model, "production")
+
+
+def _same(before: Release, routes: Routes, gateway: GatewayArguments) -> bool:
+    return (before.routes, before.gateway, before.trial) == (routes, gateway, None)
 
 
 def _settings(current: Release | None) -> GatewayArguments:
@@ -192,11 +195,28 @@ def _next(
     return Release(
         endpoint=version.model,
         sequence=sequence,
-        base=version.record.base,
+        base=version.record.served_base,
         engine=version.record.engine,
         gateway=gateway,
         adapters=adapters,
         routes=routes,
+        author=author(),
+        reason=reason,
+    )
+
+
+def _on_trial(version: Version, current: Release, gateway: GatewayArguments, reason: str) -> Release:
+    """Production alone, as it is, and the version in another engine."""
+    production = current.routes.production or ""
+    return Release(
+        endpoint=version.model,
+        sequence=current.sequence + 1,
+        base=current.base,
+        engine=current.engine,
+        gateway=gateway,
+        adapters={production: current.adapters[production]},
+        routes=Routes(production=production),
+        trial=trial_of(version),
         author=author(),
         reason=reason,
     )

@@ -47,7 +47,8 @@ def rollback(model: str, storage: Storage, to: str | None, reason: str) -> tuple
             "a command was interrupted",
             hint=f"Say where to go: `python run.py rollback --to {last}` or `--to {champion.name}`.",
         )
-    if to is not None and to == answering(current) and champion is not None and champion.name == to:
+    proving = current.trial is not None  # ended by going back to production, which may have made way for its engine
+    if to is not None and to == answering(current) and champion is not None and champion.name == to and not proving:
         raise UserError(f"version {to} is in production already")
     target = _before(model, last, served) if to is None else _named(model, last, to)
     return target, put_in_production(target, storage, reason, seen=current.sequence, back=True)

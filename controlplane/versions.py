@@ -33,8 +33,9 @@ class VersionRecord(BaseModel):
         training_key: fingerprint of the config, data, base model and code that made the version.
         outcome: the gate's verdict, ``sentence`` its reason.
         scores: mean of every metric of the candidate, 0 to 1.
-        adapter: what the engine loads.
-        base: the base model it belongs to, with the engine it was judged for.
+        adapter: what the engine loads. Of a whole model it changes nothing and stands for the version there.
+        base: the base model it was trained from, with the engine it was judged for.
+        whole_model: the version's own weights, which take the base model's place; None for an adapter over that.
         report: artifact version of the evaluation report, which holds the golden prompts.
         verdict: artifact version of the verdict, rule by rule. None in versions made before it was kept.
         training_set: artifact version of what was trained on.
@@ -50,12 +51,18 @@ class VersionRecord(BaseModel):
     scores: dict[str, float]
     adapter: AdapterRef
     base: BaseRef
+    whole_model: BaseRef | None = None
     engine: EngineArguments
     report: UUID
     verdict: UUID | None = None
     training_set: UUID | None = None
     evaluation_set: UUID | None = None
     card: UUID | None = None
+
+    @property
+    def served_base(self) -> BaseRef:
+        """What an engine has to start with to serve the version."""
+        return self.whole_model or self.base
 
 
 class Version(BaseModel):

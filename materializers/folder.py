@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from zenml.enums import VisualizationType
@@ -19,15 +20,38 @@ def upload(folder: Path, uri: str) -> None:
             fileio.copy(str(path), target, overwrite=True)
 
 
-def download(uri: str, folder: Path) -> None:
-    """Copy all files below a URI of the artifact store into a folder."""
+def download(uri: str, folder: Path, leave_out: str | None = None) -> None:
+    """Copy all files below a URI of the artifact store into a folder, but those of the subfolder ``leave_out``."""
     for directory, _, names in fileio.walk(uri):
         where = str(directory)
         inside = os.path.relpath(where, uri)
+        if leave_out is not None and Path(inside).parts[:1] == (leave_out,):
+            continue
         (folder / inside).mkdir(parents=True, exist_ok=True)
         for name in names:
             name = name if isinstance(name, str) else name.decode()
             fileio.copy(f"{where}/{name}", str(folder / inside / name), overwrite=True)
+
+
+def bring(uri: str, folder: Path, names: Collection[str] = ()) -> Path:
+    """Where a folder of the artifact store can be read as files: itself if it lies on this machine, else a copy.
+
+    A whole model has gigabytes, which nobody copies from one place of a disk to another only to read them.
+
+    Args:
+        uri: the folder in the store.
+        folder: where a copy would go.
+        names: files of it that are wanted; all without any.
+    """
+    here = Path(uri.removeprefix("file://"))
+    if here.is_dir():
+        return here
+    if not names:
+        download(uri, folder)
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        fileio.copy(f"{uri}/{name}", str(folder / name), overwrite=True)
+    return folder
 
 
 class PageMaterializer(BaseMaterializer):

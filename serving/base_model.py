@@ -1,14 +1,20 @@
-"""Where the base model of a release is."""
+"""Where the base model of a release is, and the end of copies that no release needs any more."""
 
 from __future__ import annotations
 
+import logging
 import re
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from tuneline.errors import UserError
 from tuneline.release import BaseRef
 from tuneline.release.files import FingerprintMismatch, fetch, fingerprint
 
+logger = logging.getLogger(__name__)
+
+_COPY = re.compile(r"^[0-9a-f]{64}$")
 _HUB_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 
 
@@ -36,3 +42,17 @@ def resolve_base(base: BaseRef, cache: Path) -> tuple[str, bool]:
     if _HUB_ID.match(base.model):
         return base.model, False
     raise UserError(f"the base model {base.model!r} is no folder on this machine, no URI and no hub id")
+
+
+def forget_bases(cache: Path, needed: Iterable[BaseRef]) -> None:
+    """Remove fetched models but those that are needed: each has gigabytes, and every whole model is another one.
+
+    Args:
+        cache: where ``resolve_base`` puts them.
+        needed: those of the live release, and of the one before it, which may be gone back to.
+    """
+    kept = {base.sha256 for base in needed}
+    for copy in cache.iterdir() if cache.is_dir() else ():
+        if _COPY.match(copy.name) and copy.name not in kept:
+            shutil.rmtree(copy, ignore_errors=True)
+            logger.info("the base model %s… is not needed any more and was removed", copy.name[:12])

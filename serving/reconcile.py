@@ -12,7 +12,7 @@ import logging
 import time
 from pathlib import Path
 
-from serving.base_model import resolve_base
+from serving.base_model import forget_bases, resolve_base
 from serving.engine.command import EngineSpec
 from serving.engine.supervisor import Engine, EngineAway
 from serving.gateway.answer import Live
@@ -22,7 +22,7 @@ from serving.replace import Replacement, load_all
 from serving.settings import Settings
 from tuneline import paths
 from tuneline.errors import TunelineError, UserError
-from tuneline.release import AdapterRef, Release, ReleaseStore
+from tuneline.release import AdapterRef, BaseRef, EngineArguments, Release, ReleaseStore
 from tuneline.release.files import ADAPTER_FILES, fetch
 
 logger = logging.getLogger(__name__)
@@ -143,6 +143,34 @@ class Reconciler:
         return release
 
     async def _apply(self, release: Release) -> None:
+        """Apply a release; its trial is brought up beside production first, or in its place if there is no room."""
+        if release.trial is None:
+            if self._was_on_trial(release) and self._live.trial is not None and not self._live.trial.ready:
+                raise EngineAway(f"the engine of the version that was on trial is {self._live.trial.state}")
+            await self._apply_one(release)
+            await self._replacement.end_trial()
+            return
+        table = self._live.table
+        if table is None or not _same_engine(table.release, release):
+            await self._apply_one(release.production_alone())
+        trial = release.trial
+        folder = await asyncio.to_thread(self._fetch_adapter, trial.adapter)
+        spec = await asyncio.to_thread(self._spec, trial.base, trial.engine)
+        try:
+            beside = await self._replacement.start_trial(spec, {engine_name(trial.adapter): folder})
+        except EngineAway:
+            raise
+        except TunelineError:
+            self._given_up = release.sequence  # each try costs a start of an engine
+            raise
+        await self._apply_one(release if beside else release.trial_alone())
+
+    def _was_on_trial(self, release: Release) -> bool:
+        """Whether a release goes on with the engine of the trial that is live."""
+        trial = self._live.table.release.trial if self._live.table is not None else None
+        return trial is not None and (trial.base, trial.engine) == (release.base, release.engine)
+
+    async def _apply_one(self, release: Release) -> None:
         began = time.monotonic()
         adapters = list(release.adapters.values())
         fetched = await asyncio.gather(*(asyncio.to_thread(self._fetch_adapter, adapter) for adapter in adapters))
@@ -150,15 +178,17 @@ class Reconciler:
         before = self._live.table
         spec = self._engine.spec
         if spec is None or before is None or not _same_engine(before.release, release):
-            spec = await asyncio.to_thread(self._spec, release)
+            spec = await asyncio.to_thread(self._spec, release.base, release.engine)
         if spec == self._engine.spec:
             await load_all(self._engine, folders)
             engine = self._engine
         else:
             engine = await self._another_engine(spec, folders, release, before)
         old = self._engine
-        table = self._live.apply(release, engine)
-        engine.hang_seconds = release.gateway.hang_seconds
+        trial = self._replacement.trial if release.trial is not None else None
+        table = self._live.apply(release, engine, trial)
+        for asked in (engine, *([trial] if trial is not None else [])):
+            asked.hang_seconds = release.gateway.hang_seconds
         self._metrics.release_sequence.set(release.sequence)
         self._metrics.set_traffic(table.traffic())
         took = (time.monotonic() - began) * 1000
@@ -166,6 +196,7 @@ class Reconciler:
         self._last_good.write_text(f"{release.sequence}\n")
         if before is None:
             return
+        await asyncio.to_thread(forget_bases, self._cache / "bases", [*_bases(before.release), *_bases(release)])
         if old is not engine:
             self._replacement.retire(old, before.release.gateway.drain_seconds)
             return
@@ -204,9 +235,9 @@ class Reconciler:
     def _fetch_adapter(self, adapter: AdapterRef) -> Path:
         return fetch(adapter.uri, adapter.sha256, self._cache / "adapters", ADAPTER_FILES)
 
-    def _spec(self, release: Release) -> EngineSpec:
-        model, local = resolve_base(release.base, self._cache / "bases")
-        return EngineSpec(model=model, local=local, base=release.base, arguments=release.engine)
+    def _spec(self, base: BaseRef, arguments: EngineArguments) -> EngineSpec:
+        model, local = resolve_base(base, self._cache / "bases")
+        return EngineSpec(model=model, local=local, base=base, arguments=arguments)
 
     def _remembered(self) -> int | None:
         """The release that last worked here, from an earlier life of this endpoint."""
@@ -223,6 +254,10 @@ class Reconciler:
 
 def _same_engine(one: Release, other: Release) -> bool:
     return one.base == other.base and one.engine == other.engine
+
+
+def _bases(release: Release) -> list[BaseRef]:
+    return [release.base, *([release.trial.base] if release.trial is not None else [])]
 
 
 def _names(release: Release) -> set[str]:

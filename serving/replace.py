@@ -40,6 +40,7 @@ class Replacement:
 
     Attributes:
         now: an engine is being started for a release while another one is, or was, live.
+        trial: the engine of a version that is proven beside production; it takes its place, or goes.
     """
 
     def __init__(self, settings: Settings, live: Live, metrics: Metrics) -> None:
@@ -47,6 +48,7 @@ class Replacement:
         self._live = live
         self._leaving: dict[Engine, asyncio.Task[None]] = {}
         self.now = False
+        self.trial: Engine | None = None
         metrics.engine_replacing.follow(lambda: self.now)
         self._metrics = metrics
 
@@ -66,6 +68,12 @@ class Replacement:
             await old.start(spec)
             await load_all(old, folders)
             return old
+        if self.trial is not None and self.trial.spec == spec:
+            proven = self.trial
+            await load_all(proven, folders)
+            self.trial = None
+            return proven
+        await self.end_trial()
         await self.retired()  # of three engines at once, one would be too many
         self.now = True
         try:
@@ -75,6 +83,42 @@ class Replacement:
             return await self._in_place(spec, folders, old, old_folders, why)
         finally:
             self.now = False
+
+    async def start_trial(self, spec: EngineSpec, folders: dict[str, Path]) -> bool:
+        """See that the trial's engine runs beside production's, which goes on.
+
+        Returns:
+            Whether it does; False where memory is not enough for two.
+
+        Raises:
+            TunelineError: it does not start, or refuses the adapter.
+        """
+        old = self._live.engine
+        assert old.spec is not None
+        if self.trial is not None and self.trial.spec == spec:
+            await load_all(self.trial, folders)
+            return True
+        await self.end_trial()
+        await self.retired()
+        self.now = True
+        try:
+            why = await asyncio.to_thread(room_beside, spec, old.spec, old.pid, old.device)
+            if why is not None:
+                logger.warning("there is no room for the trial's engine beside production's: %s", why)
+                return False
+            self.trial = await self._beside(spec, folders, old)
+            return True
+        finally:
+            self.now = False
+
+    async def end_trial(self) -> None:
+        """End the trial's engine, if there is one. Nobody but its proof asks it."""
+        trial, self.trial = self.trial, None
+        if trial is not None:
+            if self._live.trial is trial:
+                self._live.trial = None
+            await trial.stop()
+            logger.info("the trial's engine is gone")
 
     async def _beside(self, spec: EngineSpec, folders: dict[str, Path], old: Engine) -> Engine:
         logger.info("another engine is started beside %s, which answers until then", old.pid)
@@ -137,7 +181,8 @@ class Replacement:
         await asyncio.gather(*self._leaving.values(), return_exceptions=True)
 
     async def stop(self) -> None:
-        """End the engines that are no longer asked, at once."""
+        """End the trial's engine, and those that are no longer asked, at once."""
+        await self.end_trial()
         for task in self._leaving.values():
             task.cancel()
         await self.retired()

@@ -26,6 +26,7 @@ class Live:
 
     Attributes:
         engine: the engine that has the table's adapters. Table and engine are replaced together, without a pause.
+        trial: the engine of the table's trial; None without one.
         replacing: seconds until another engine will be there, while there is none because it is being replaced.
         cache: answers that were given before.
         prompt_log: where a share of the conversations is written.
@@ -37,6 +38,7 @@ class Live:
     def __init__(self, endpoint: str, engine: Engine, cache: ResponseCache, prompt_log: PromptLog) -> None:
         self.endpoint = endpoint
         self.engine = engine
+        self.trial: Engine | None = None
         self.replacing: float | None = None
         self.cache = cache
         self.prompt_log = prompt_log
@@ -56,11 +58,11 @@ class Live:
         self.cache.follow(table)
         self.prompt_log.follow(table)
 
-    def apply(self, release: Release, engine: Engine) -> RouteTable:
-        """Answer from a release whose adapters ``engine`` has, from the next question on."""
+    def apply(self, release: Release, engine: Engine, trial: Engine | None = None) -> RouteTable:
+        """Answer from a release whose adapters ``engine`` has, from the next question on; its trial in ``trial``."""
         table = RouteTable.of(release)
         table = table.without_challenger() if release == self.ended else table
-        self.table, self.engine = table, engine  # together: who asks sees both or neither
+        self.table, self.engine, self.trial = table, engine, trial  # together: who asks sees all or nothing
         return table
 
 
@@ -136,11 +138,16 @@ class Answer(Response):
             if not engine.ready:
                 raise unavailable(f"The engine is {engine.state}.", "engine_unavailable")
             target, role = table.route(question)
+            on_trial = target is table.trial
+            if on_trial:
+                if live.trial is None or not live.trial.ready:
+                    raise unavailable("The engine of the version on trial is not ready.", "engine_unavailable")
+                engine = live.trial
             self._record.version = target.version
             outcome = Outcome(target.version, role, streamed=bool(question.request.stream))
             ticket.outcome = self._record.outcome = outcome
             body = engine_body(question, target)
-            slot = live.cache.slot(question, target, body)
+            slot = None if on_trial else live.cache.slot(question, target, body)  # it knows production's engine alone
             outcome.keep = slot is not None or live.prompt_log.takes(question)
             try:
                 for begin in live.beside:
@@ -163,6 +170,8 @@ class Answer(Response):
         if live.table is None or not live.cache.takes(question):
             return False
         target, role = live.table.route(question)
+        if target is live.table.trial:
+            return False
         slot = live.cache.slot(question, target, engine_body(question, target))
         kept = live.cache.get(slot, target.version) if slot is not None else None
         if kept is None:

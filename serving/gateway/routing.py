@@ -59,6 +59,7 @@ class RouteTable:
     """An applied release: who can be pinned, and who gets the rest.
 
     Attributes:
+        trial: who is proven in an engine of its own; only a pin reaches it.
         applied: when it was made (``time.perf_counter``).
     """
 
@@ -66,6 +67,7 @@ class RouteTable:
     versions: dict[str, Target]
     production: Target | None
     challenger: Target | None
+    trial: Target | None = None
     applied: float = field(default_factory=time.perf_counter)
 
     @classmethod
@@ -73,11 +75,14 @@ class RouteTable:
         """The table of a release whose adapters are loaded."""
         targets = {name: Target.of(adapter) for name, adapter in release.adapters.items()}
         routes = release.routes
+        trial = Target.of(release.trial.adapter) if release.trial is not None else None
+        everybody = [*targets.values(), *([trial] if trial is not None else [])]
         return cls(
             release=release,
-            versions={target.version: target for target in targets.values()},
+            versions={target.version: target for target in everybody},
             production=targets[routes.production] if routes.production is not None else None,
             challenger=targets[routes.challenger] if routes.challenger is not None else None,
+            trial=trial,
         )
 
     def pinned(self, version: str) -> Target:

@@ -9,7 +9,7 @@ from zenml import get_step_context, log_metadata, step
 
 from controlplane.releases import in_production
 from materializers.evaluation_report import EvaluationReportMaterializer
-from materializers.folder import download
+from steps.evaluation.champion import champion_subject
 from tuneline.config import EvaluationConfig, GateConfig, ModelConfig, ServingConfig
 from tuneline.evaluation.evaluate_model import AdapterSubject, evaluate
 from tuneline.evaluation.questions import Questions
@@ -37,19 +37,22 @@ def evaluate_candidate(
     """Put every suite to the base model, the champion (if there is one) and the candidate; score all of them."""
     champion = in_production(name)
     with tempfile.TemporaryDirectory() as scratch:
-        folders = Path(scratch)
-        subject = None
-        if champion is not None:
-            download(champion.record.adapter.uri, folders / "champion")
-            ref = champion.record.adapter
-            subject = AdapterSubject("champion", folders / "champion", champion.name, ref.sha256, ref.prompt)
+        subject = None if champion is None else champion_subject(champion, Path(scratch))
         report = evaluate(
             model,
             evaluation,
             gate,
             serving,
             questions.suites,
-            candidate=AdapterSubject("candidate", adapter.folder, "candidate", adapter.sha256, prompt),
+            candidate=AdapterSubject(
+                "candidate",
+                adapter.folder,
+                "candidate",
+                adapter.sha256,
+                prompt,
+                whole=adapter.merged,
+                whole_sha256=adapter.merged_sha256,
+            ),
             champion=subject,
             on_progress=_report,
         )

@@ -44,6 +44,8 @@ def start_endpoint(name: str, version: str, sequence: int, serving: ServingConfi
         withdraw(get_version(name, version), storage, f"version {version} could not be made live: {error.what[:500]}")
         raise
     how = "started" if started else "was running already; its engine goes on"
+    if storage.releases(name).read(sequence).trial is not None:
+        how += f", and version {version} is on trial in another"
     print(f"endpoint: {client.url} {how}, release {sequence} is live", flush=True)
     return client.url
 
@@ -63,6 +65,7 @@ def prove_version(
             lambda prompt, completion: client.logprobs(prompt, completion, version=version),
             model_version=version,
             tolerance=serving.parity_tolerance,
+            whole_model=candidate.record.whole_model is not None,
         )
     except TunelineError:
         check_current(version, storage.releases(name), sequence)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from zenml import get_step_context, step
 
-from controlplane.bases import base_ref
+from controlplane.bases import base_ref, whole_model_ref
 from controlplane.checkpoints import remove_checkpoints
 from controlplane.registry import follow_stages
 from controlplane.storage import active_storage
@@ -49,6 +49,7 @@ def register_version(
             prompt=prompt,
         ),
         base=base_ref(model, storage),
+        whole_model=whole_model_ref(adapter, inputs["adapter"].uri, model),
         engine=serving.engine(),
         report=inputs["evaluation_report"].id,
         verdict=inputs["verdict"].id,

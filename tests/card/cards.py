@@ -53,6 +53,15 @@ def adapter_in(folder: Path) -> LoraAdapter:
     return LoraAdapter(folder)
 
 
+def whole_model_in(folder: Path) -> LoraAdapter:
+    """A whole model's files without a model in them, and the adapter beside it."""
+    adapter_in(folder)
+    (folder / "merged").mkdir()
+    (folder / "merged" / "config.json").write_text('{"model_type": "llama"}')
+    (folder / "merged" / "model.safetensors").write_bytes(bytes(range(256)) * 8)
+    return LoraAdapter(folder)
+
+
 def suite(name: str = "heldout", *, cut_off: int = 0, failed: int = 0, **changed: Any) -> SuiteReport:
     """320 questions; base 10, champion 80 and candidate 95 of 100 points, one metric more in tokens."""
     points: dict[Role, float] = {"base": 0.1, "champion": 0.8, "candidate": 0.95}

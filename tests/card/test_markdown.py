@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.card.cards import card, config, report, suite, verdict
+from tests.card.cards import card, config, report, suite, verdict, whole_model_in
 from tuneline.card import ModelCard, to_markdown
 from tuneline.card.markdown import escape
 from tuneline.card.page import card_page
@@ -64,6 +64,19 @@ def test_a_base_model_that_is_a_folder_is_no_page_of_the_hub(tmp_path: Path) -> 
     assert "datasets" not in found
     assert "from_pretrained('path/to/tiny-base')" in to_markdown(card(tmp_path))
     assert found["license"] == "apache-2.0"
+
+
+def test_a_whole_model_is_called_one_and_loaded_from_its_own_folder(tmp_path: Path) -> None:
+    adapter = whole_model_in(tmp_path / "adapter")
+    made = card(tmp_path, config("qwen3-0.6b-lora.yaml"))
+    assert made.adapter.merged_sha256 == adapter.merged_sha256
+    found, text = front_matter(made), to_markdown(made)
+    assert (found["library_name"], found["base_model_relation"]) == ("transformers", "finetune")
+    assert "lora" not in found["tags"]
+    assert "A whole model made from Qwen/Qwen3-0.6B" in part(text, "What it is")
+    assert "from_pretrained('merged')" in part(text, "How to use it")
+    assert "PeftModel" not in text
+    assert str(adapter.merged_sha256) in part(text, "Provenance")
 
 
 def test_an_unknown_licence_is_said_to_be_unknown(tmp_path: Path) -> None:

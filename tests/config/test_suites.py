@@ -113,6 +113,15 @@ def files(tmp_path: Path) -> Path:
         ),
         (["evaluation.engine=endpoint"], ("engine",), "does not say where it is"),
         (["evaluation.endpoint={url: 'http://host/v1', base: b}"], ("endpoint",), "would not be asked"),
+        (
+            [
+                "evaluation.engine=endpoint",
+                "evaluation.endpoint={url: 'http://host/v1', base: b}",
+                "training.export=merged",
+            ],
+            ("engine",),
+            "not those of that server",
+        ),
     ],
 )
 def test_suites_that_do_not_fit_are_refused_at_their_key(

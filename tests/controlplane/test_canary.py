@@ -230,6 +230,11 @@ def test_what_cannot_stand_beside_production_is_told_why(first: Version, storage
         prove(second, storage, beside=True)
     assert "engine.dtype is float32, production's bfloat16" in refused.value.what
     assert "`python run.py promote 2`" in refused.value.hint
+    third = registered("c", whole_model=BaseRef(model="/adapters/c/merged", sha256="f" * 64))
+    with pytest.raises(
+        UserError, match=r"version 3 is a whole model, base\.model is /adapters/c/merged, .* /bases/tiny"
+    ):
+        prove(third, storage, beside=True)
     assert current(storage).sequence == 2
 
 

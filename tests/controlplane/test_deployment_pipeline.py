@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from zenml.client import Client
 
 from controlplane.canary import Share
 from controlplane.history import history
@@ -18,7 +19,7 @@ from steps.release import prove as steps
 from tests.controlplane.registered import MODEL, registered, stages
 from tuneline.config import ServingConfig
 from tuneline.errors import TunelineError
-from tuneline.release import GatewayArguments, ReleaseConflict
+from tuneline.release import BaseRef, GatewayArguments, ReleaseConflict
 from tuneline.release.parity import ParityReport, PromptParity
 
 pytestmark = pytest.mark.zenml
@@ -37,10 +38,14 @@ def proving(monkeypatch: pytest.MonkeyPatch) -> Callable[[Proof], None]:
     """An endpoint that is live at once, and a proof that succeeds after doing what it is told."""
 
     def arrange(meanwhile: Proof) -> None:
-        def check(_golden: Any, _logprobs: Any, *, model_version: str, tolerance: float) -> ParityReport:
+        def check(
+            _golden: Any, _logprobs: Any, *, model_version: str, tolerance: float, whole_model: bool
+        ) -> ParityReport:
             meanwhile()
             prompt = PromptParity(id="1", tokens=3, difference=0.0, largest=0.0, from_base=0.5, moved=0.5)
-            return ParityReport(model_version=model_version, tolerance=tolerance, prompts=(prompt,))
+            return ParityReport(
+                model_version=model_version, tolerance=tolerance, prompts=(prompt,), whole_model=whole_model
+            )
 
         report = SimpleNamespace(load=lambda: SimpleNamespace(golden=()))
         monkeypatch.setattr(steps, "make_live", lambda *_: (SimpleNamespace(url="http://stub", logprobs=None), False))
@@ -60,6 +65,24 @@ def test_a_version_is_proven_and_then_gets_stage_and_traffic(stack: Storage, pro
     deploy("1")
     assert [release.routes.production for release in stack.releases(MODEL).history()] == [None, "v1"]
     assert stages() == {"1": "production"}
+
+
+def test_a_whole_model_is_proven_beside_production_as_what_it_is_and_takes_its_place(
+    stack: Storage, proving: Callable[[Proof], None]
+) -> None:
+    registered("a")
+    proving(lambda: None)
+    deploy("1")
+    registered("b", whole_model=BaseRef(model="/adapters/b/merged", sha256="f" * 64))
+    production: list[dict[str, float]] = []
+    proving(lambda: production.append(stack.releases(MODEL).history()[-1].traffic()))
+    deploy("2")
+    assert production == [{"1": 100.0, "2": 0.0}]
+    current = stack.releases(MODEL).current()
+    assert current is not None and (current.base.model, current.traffic()) == ("/adapters/b/merged", {"2": 100.0})
+    assert stages() == {"1": "archived", "2": "production"}
+    (report,) = Client().list_artifact_versions(name="equals:parity_report", sort_by="desc:created", size=1).items
+    assert report.load().whole_model
 
 
 def test_an_override_reaches_the_release_and_is_proven_like_any_other(

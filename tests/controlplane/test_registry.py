@@ -24,6 +24,7 @@ from controlplane.storage import active_storage
 from controlplane.versions import get_version, list_versions, move_to_staging, register
 from tests.controlplane.registered import MODEL, record_of, registered, stages
 from tuneline.paths import REPO
+from tuneline.release import BaseRef
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -116,6 +117,9 @@ def test_a_version_is_registered_with_its_adapter_verdict_and_stage(mlflow: Mlfl
     }
     (found,) = mlflow.search_model_versions(f"name='{MODEL}'")
     assert found.source == "/adapters/a"
+    registered("b", whole_model=BaseRef(model="/adapters/b/merged", sha256="f" * 64))
+    assert sync_aliases(MODEL)
+    assert registry(mlflow)["2"]["whole_model_sha256"] == "f" * 64
 
 
 def test_aliases_follow_promotion_and_rollback_and_leave_the_old_holder(mlflow: MlflowClient) -> None:

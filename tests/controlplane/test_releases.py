@@ -14,7 +14,7 @@ from controlplane.storage import Storage
 from controlplane.versions import Version, get_version
 from tests.controlplane.registered import MODEL, registered, stages
 from tuneline.release import EngineArguments, Release, ReleaseConflict, ReleaseStore, Routes
-from tuneline.release.document import BaseRef
+from tuneline.release.document import BaseRef, Trial
 
 pytestmark = pytest.mark.zenml
 
@@ -205,22 +205,32 @@ def test_the_first_version_of_all_is_not_withdrawn_because_nothing_would_be_left
 LOCAL = pytest.mark.parametrize("storage", ["local"], indirect=True)  # nothing in these depends on the store
 OTHER_ENGINES = pytest.mark.parametrize(
     "other",
-    [{"engine": EngineArguments(max_lora_rank=8, dtype="float32")}, {"base": BaseRef(model="org/other")}],
-    ids=["other engine arguments", "another base model"],
+    [
+        {"engine": EngineArguments(max_lora_rank=8, dtype="float32")},
+        {"base": BaseRef(model="org/other")},
+        {"whole_model": BaseRef(model="/adapters/b/merged", sha256="f" * 64)},
+    ],
+    ids=["other engine arguments", "another base model", "a whole model"],
 )
 
 
 @LOCAL
 @OTHER_ENGINES
-def test_a_version_for_another_engine_does_not_carry_the_old_adapter_along(
+def test_a_version_for_another_engine_is_proven_in_it_while_production_goes_on_and_then_takes_its_place(
     first: Version, storage: Storage, other: dict[str, Any]
 ) -> None:
     second = registered("b", **other)
     proving = prove(second, storage)
-    assert proving.adapters == {"v2": second.record.adapter}
-    assert proving.routes == Routes(challenger="v2")
-    assert (proving.base, proving.engine) == (second.record.base, second.record.engine)
-    assert set(put("2", storage).adapters) == {"v2"}
+    assert proving.adapters == {"v1": first.record.adapter}
+    assert proving.routes == Routes(production="v1")
+    assert (proving.base, proving.engine) == (first.record.base, first.record.engine)
+    assert proving.traffic() == {"1": 100.0, "2": 0.0}
+    served = second.record.served_base
+    assert proving.trial == Trial(base=served, engine=second.record.engine, adapter=second.record.adapter)
+    assert prove(second, storage) == proving
+    moved = put("2", storage)
+    assert (set(moved.adapters), moved.trial) == ({"v2"}, None)
+    assert (moved.base, moved.engine) == (served, second.record.engine)
     assert stages() == {"1": "archived", "2": "production"}
 
     back = put("1", storage)
@@ -237,7 +247,7 @@ def test_withdrawing_a_version_for_another_engine_brings_back_production_on_its_
     prove(second, storage)
     withdraw(second, storage, "it does not reproduce")
     now = history(storage)[-1]
-    assert now.adapters == {"v1": first.record.adapter}
+    assert (now.adapters, now.trial) == ({"v1": first.record.adapter}, None)
     assert now.routes == Routes(production="v1")
     assert (now.base, now.engine) == (first.record.base, first.record.engine)
     assert now.reason == "it does not reproduce"

@@ -11,6 +11,7 @@ from controlplane.versions import get_version
 from tests.controlplane.registered import MODEL, registered, stages
 from tuneline.errors import UserError
 from tuneline.release import EngineArguments, Release, ReleaseStore
+from tuneline.release.document import BaseRef
 
 pytestmark = pytest.mark.zenml
 LOCAL = pytest.mark.parametrize("storage", ["local"], indirect=True)  # nothing in these depends on the store
@@ -151,11 +152,26 @@ def test_any_of_many_versions_can_be_gone_back_to_with_few_looks_at_the_store(
 
 
 @LOCAL
-def test_production_that_made_way_for_another_engine_is_gone_back_to_by_its_name(storage: Storage) -> None:
+def test_a_trial_in_another_engine_is_ended_by_going_back_to_production_by_its_name(storage: Storage) -> None:
     deploy("a", storage)
     prove(registered("b", engine=EngineArguments(max_lora_rank=16)), storage)
-    assert history(storage)[-1].routes.production is None
+    assert history(storage)[-1].trial is not None
     _, release = rollback(MODEL, storage, "1", "the engine does not start")
     assert release.traffic() == {"1": 100.0}
-    assert release.engine == EngineArguments(max_lora_rank=8)
+    assert (release.engine, release.trial, release.sequence) == (EngineArguments(max_lora_rank=8), None, 4)
     assert stages()["1"] == "production"
+    refused(storage, "1", "in production already")
+
+
+@LOCAL
+def test_going_back_to_a_version_of_another_base_model_brings_that_one_back(storage: Storage) -> None:
+    deploy("a", storage)
+    whole = BaseRef(model="/adapters/b/merged", sha256="f" * 64)
+    second = registered("b", whole_model=whole)
+    prove(second, storage)
+    assert put_in_production(second, storage, "test").base == whole
+    _, back = rollback(MODEL, storage, None, "the adapter was better")
+    assert (back.base, set(back.adapters), back.traffic()) == (second.record.base, {"v1"}, {"1": 100.0})
+    _, again = rollback(MODEL, storage, "2", "it was not")
+    assert (again.base, set(again.adapters), again.traffic()) == (whole, {"v2"}, {"2": 100.0})
+    assert stages() == {"1": "archived", "2": "production"}

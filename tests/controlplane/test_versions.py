@@ -11,9 +11,10 @@ from zenml import save_artifact
 from zenml.utils.metadata_utils import log_metadata
 
 from controlplane import versions
-from controlplane.versions import RECORD, at_stage, get_version, list_versions, register, set_stage
+from controlplane.versions import RECORD, VersionRecord, at_stage, get_version, list_versions, register, set_stage
 from tests.controlplane.registered import MODEL, record_of, registered, stages
 from tuneline.errors import UserError
+from tuneline.release import BaseRef
 
 if TYPE_CHECKING:
     from zenml.client import Client
@@ -33,6 +34,16 @@ def test_a_registered_version_reads_back_as_it_was_written_with_its_number_and_i
     assert written.record == unnumbered.model_copy(update={"adapter": numbered})
     linked = zenml_client.list_model_version_artifact_links(model_version_id=written.id, hydrate=True).items
     assert [link.artifact_version.id for link in linked] == [artifact.id]
+
+
+def test_a_whole_model_is_served_by_its_own_weights_and_a_record_from_before_there_were_any_by_the_base_model(
+    zenml_client: Client,
+) -> None:
+    whole = BaseRef(model="/adapters/a/merged", sha256="f" * 64)
+    record = registered("a", whole_model=whole).record
+    assert (record.served_base, record.base.model) == (whole, "/bases/tiny")
+    old = record_of().model_dump(mode="json", exclude={"whole_model"})
+    assert VersionRecord.model_validate(old).served_base == record_of().base
 
 
 def test_versions_are_listed_oldest_first_also_beyond_the_ninth(zenml_client: Client) -> None:

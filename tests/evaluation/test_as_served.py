@@ -38,13 +38,13 @@ def test_the_base_model_is_loaded_as_it_is_served(
     build_base(hidden=64).save_pretrained(str(tmp_path / "base"))
     tokenizer.save_pretrained(str(tmp_path / "base"))
     judged: list[LlamaForCausalLM] = []
-    real = evaluate_model.evaluate_loaded
+    real = evaluate_model.measure
 
     def watched(base: LlamaForCausalLM, *rest: Any, **how: Any) -> Any:
         judged.append(base)
         return real(base, *rest, **how)
 
-    monkeypatch.setattr(evaluate_model, "evaluate_loaded", watched)
+    monkeypatch.setattr(evaluate_model, "measure", watched)
     folder, sha256 = make_adapter(1, hidden=64)
     report = evaluate(
         ModelConfig(base=str(tmp_path / "base"), dtype="float32", quantization=trained_over),

@@ -6,23 +6,30 @@ import math
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 from zenml import save_artifact
 from zenml.artifacts.utils import load_artifact_visualization
 from zenml.enums import VisualizationType
 
+from controlplane.bases import whole_model_ref
+from controlplane.storage import active_storage
+from controlplane.versions import Version
 from materializers.adapter import AdapterMaterializer
 from materializers.chat_dataset import ChatDatasetMaterializer
 from materializers.evaluation_report import EvaluationReportMaterializer
 from materializers.parity_report import ParityReportMaterializer
 from materializers.verdict import VerdictMaterializer
+from steps.evaluation.champion import champion_subject
+from tests.controlplane.registered import record_of
 from tests.evaluation.pages import Page, comparison_of, item_of, report_with, rule_of, suite_of, verdict_of
+from tuneline.config import ModelConfig
 from tuneline.data.dataset import ChatDataset, Quarantined
 from tuneline.data.records import ChatRecord, Message
 from tuneline.evaluation.report import EvaluationReport
 from tuneline.gate.verdict import Verdict
-from tuneline.release.files import ADAPTER_FILES
+from tuneline.release.files import ADAPTER_FILES, fetch, fingerprint
 from tuneline.release.parity import GoldenPrompt, ParityReport, PromptParity
 from tuneline.training.adapter import LoraAdapter
 
@@ -156,6 +163,36 @@ def test_an_adapters_artifact_is_a_folder_that_the_engine_loads_from_as_it_is(
     artifact = keep(adapter, AdapterMaterializer)
     fetched = fetch(artifact.uri, adapter.sha256, tmp_path / "cache", ADAPTER_FILES, active_storage().options)
     assert sorted(path.name for path in fetched.iterdir()) == sorted(ADAPTER_FILES)
+
+
+def test_a_whole_model_lies_in_the_store_as_files_and_is_not_copied_where_it_can_be_read(
+    store: Client, adapter: LoraAdapter, tmp_path: Path
+) -> None:
+    plain = keep(adapter, AdapterMaterializer)
+    merged = adapter.folder / "merged"
+    (merged / "deep").mkdir(parents=True)
+    (merged / "config.json").write_text("{}")
+    (merged / "deep" / "model.safetensors").write_bytes(bytes(range(256)))
+    artifact = keep(adapter, AdapterMaterializer)
+    assert artifact.content_hash != plain.content_hash
+    assert artifact.run_metadata["whole_model_sha256"] == adapter.merged_sha256
+    loaded = artifact.load()
+    assert (loaded.sha256, loaded.merged_sha256) == (adapter.sha256, adapter.merged_sha256)
+    here = store.active_stack.artifact_store.config.is_local
+    assert loaded.merged is not None and loaded.merged.is_symlink() == here
+    ref = whole_model_ref(loaded, artifact.uri, ModelConfig(base="org/model"))
+    assert ref is not None and ref.sha256 is not None
+    fetched = fetch(ref.model, ref.sha256, tmp_path / "cache", storage_options=active_storage().options)
+    assert sorted(p.name for p in fetched.rglob("*") if p.is_file()) == ["config.json", "model.safetensors"]
+
+    record = record_of(whole_model=ref)
+    in_store = record.adapter.model_copy(update={"uri": artifact.uri, "sha256": adapter.sha256})
+    record = record.model_copy(update={"adapter": in_store})
+    version = Version(model="m", name="1", id=UUID(int=1), stage="production", record=record)
+    champion = champion_subject(version, tmp_path / "scratch")
+    assert fingerprint(champion.folder, ADAPTER_FILES) == champion.sha256 == adapter.sha256
+    assert champion.whole is not None and fingerprint(champion.whole) == champion.whole_sha256 == adapter.merged_sha256
+    assert (tmp_path / "scratch").exists() != here
 
 
 def test_different_values_have_different_content_hashes(store: Client) -> None:

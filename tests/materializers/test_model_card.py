@@ -20,7 +20,7 @@ from materializers.model_card import ModelCardMaterializer
 from pipelines.training import training_pipeline
 from steps.release.card import write_card
 from steps.release.register import register_version
-from tests.card.cards import adapter_in, card, config, report, suite, verdict
+from tests.card.cards import adapter_in, card, config, report, suite, verdict, whole_model_in
 from tuneline.card import ModelCard, to_markdown
 from tuneline.config import Config
 from tuneline.data.dataset import ChatDataset
@@ -58,7 +58,9 @@ def test_a_card_comes_back_as_it_was_and_lies_beside_its_facts_as_a_readme(store
         "evaluation_set": ChatDatasetMaterializer,
     }
 )
-def judged() -> tuple[
+def judged(
+    whole: bool,
+) -> tuple[
     Annotated[LoraAdapter, "adapter"],
     Annotated[ChatDataset, "training_set"],
     Annotated[ChatDataset, "evaluation_set"],
@@ -68,14 +70,15 @@ def judged() -> tuple[
     """Stand in for everything before the card."""
     turns = [Message(role="user", content="?"), Message(role="assistant", content="!")]
     data = ChatDataset(records=[ChatRecord(id="r", source="git/log", messages=turns)])
-    adapter, measured, gate = adapter_in(Path(tempfile.mkdtemp())), report(suite()), verdict()
+    make = whole_model_in if whole else adapter_in
+    adapter, measured, gate = make(Path(tempfile.mkdtemp())), report(suite()), verdict()
     return adapter, data, data, measured, gate
 
 
 @pipeline(enable_cache=False)
-def from_the_card_on(config: Config) -> None:
+def from_the_card_on(config: Config, whole: bool) -> None:
     """The end of the training pipeline."""
-    adapter, training_set, evaluation_set, measured, gate = judged()
+    adapter, training_set, evaluation_set, measured, gate = judged(whole)
     made = write_card(adapter, training_set, evaluation_set, measured, gate, config, "b" * 64, "k" * 64)
     register_version(
         adapter,
@@ -92,11 +95,14 @@ def from_the_card_on(config: Config) -> None:
     )
 
 
-def test_a_version_has_its_card_and_its_adapters_folder_too_and_the_engine_still_takes_the_adapter(
-    store: Client, tmp_path: Path
+@pytest.mark.parametrize(
+    ("store", "whole"), [("local", False), ("s3", True)], indirect=["store"], ids=["adapter", "whole model in a bucket"]
+)
+def test_a_version_has_its_card_and_its_adapters_folder_too_and_the_engine_still_takes_what_it_serves(
+    store: Client, whole: bool, tmp_path: Path
 ) -> None:
     given = config()
-    from_the_card_on(given)
+    from_the_card_on(given, whole)
     version = get_version(given.name, "1")
     assert version.record.card is not None
     made = store.get_artifact_version(version.record.card).load()
@@ -110,6 +116,13 @@ def test_a_version_has_its_card_and_its_adapters_folder_too_and_the_engine_still
     assert made.adapter.sha256 == adapter.sha256
     fetched = fetch(adapter.uri, adapter.sha256, tmp_path / "cache", ADAPTER_FILES, active_storage().options)
     assert LoraAdapter(fetched).sha256 == adapter.sha256
+    base = version.record.served_base
+    assert (base != version.record.base) == whole == (made.adapter.merged_sha256 is not None)
+    if whole:
+        assert base.model == f"{adapter.uri}/merged"
+        assert base.sha256 == made.adapter.merged_sha256
+        fetched = fetch(base.model, str(base.sha256), tmp_path / "bases", storage_options=active_storage().options)
+        assert sorted(path.name for path in fetched.iterdir()) == ["config.json", "model.safetensors"]
 
 
 def test_the_training_step_is_given_nothing_that_a_corrected_licence_changes(zenml_client: Client) -> None:

@@ -78,6 +78,18 @@ def test_an_adapter_that_does_nothing_is_refused_even_if_it_was_evaluated_as_not
     assert "its adapter does nothing" in report.sentence
 
 
+def test_of_a_whole_model_the_weights_are_what_is_looked_for() -> None:
+    def check(served: tuple[float, float], golden: Sequence[GoldenPrompt] = GOLDEN):  # type: ignore[no-untyped-def]
+        return check_parity(golden, _served(served), model_version="2", tolerance=0.05, whole_model=True)
+
+    assert check((-0.101, -0.195)).passed
+    original = check((-5.0, -6.0))
+    assert not original.passed and "the engine has other weights" in original.sentence
+    untrained = [golden.model_copy(update={"logprobs": golden.base_logprobs}) for golden in GOLDEN]
+    nothing = check((-5.0, -6.0), untrained)
+    assert not nothing.passed and "its weights are the base model's" in nothing.sentence
+
+
 def test_no_golden_prompts_is_an_error_and_not_a_pass() -> None:
     with pytest.raises(ValueError, match="no golden prompts"):
         check_parity([], _served((0.0, 0.0)), model_version="2", tolerance=0.05)

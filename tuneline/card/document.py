@@ -60,12 +60,15 @@ class AdapterFacts(_Document):
     Attributes:
         sha256: fingerprint of the two files that an engine loads.
         target_modules: the layers it changes.
+        merged_sha256: fingerprint of the whole model that is served instead of base model and adapter; None if
+            they are.
         run: the numbers of ``TrainingRun``.
     """
 
     sha256: str
     rank: int
     target_modules: tuple[str, ...]
+    merged_sha256: str | None = None
     run: dict[str, Any]
 
 

@@ -31,14 +31,15 @@ def to_markdown(card: ModelCard) -> str:
 
 def front_matter(card: ModelCard) -> str:
     """The YAML at the top. A base model that is a folder has no place on the hub, so it is not named."""
+    whole = card.adapter.merged_sha256 is not None
     fields: dict[str, Any] = {
         "license": card.license or "unknown",
-        "library_name": "peft",
+        "library_name": "transformers" if whole else "peft",
         "pipeline_tag": "text-generation",
-        "tags": ["lora", "text-generation", "tuneline"],
+        "tags": [*([] if whole else ["lora"]), "text-generation", "tuneline"],
     }
     if card.base.is_hub:
-        fields |= {"base_model": card.base.name, "base_model_relation": "adapter"}
+        fields |= {"base_model": card.base.name, "base_model_relation": "finetune" if whole else "adapter"}
     if card.words.language:
         fields["language"] = list(card.words.language)
     datasets = list(dict.fromkeys(source.name for source in card.sources if source.kind == "hub"))

@@ -10,6 +10,7 @@ from tuneline.card.numbers import UNKNOWN, difference, score
 from tuneline.config.metrics import metric_spec
 from tuneline.evaluation.report import Role, metric_label
 from tuneline.prompts.template import PromptTemplate
+from tuneline.training.adapter import MERGED
 
 _MOST_SOURCES = 12
 
@@ -59,8 +60,11 @@ class Section:
 def lead(card: ModelCard) -> str:
     """The first sentence: what this is."""
     run = card.adapter.run
+    what = f"A LoRA adapter of rank {card.adapter.rank} for {card.base.name}"
+    if card.adapter.merged_sha256 is not None:
+        what = f"A whole model made from {card.base.name}"
     return (
-        f"A LoRA adapter of rank {card.adapter.rank} for {card.base.name}, trained on {card.training_data.records:,} "
+        f"{what}, trained on {card.training_data.records:,} "
         f"conversations in {run.get('steps', 0):,} steps. The gate's verdict is {card.verdict.outcome}."
     )
 
@@ -96,7 +100,7 @@ def _facts(card: ModelCard) -> Table:
         (
             ("base model", base),
             ("base model's licence", card.base.license or UNKNOWN),
-            ("adapter's licence", card.license or UNKNOWN),
+            ("model's licence" if card.adapter.merged_sha256 else "adapter's licence", card.license or UNKNOWN),
             ("languages", ", ".join(card.words.language) or UNKNOWN),
             ("prompt template", card.prompt.name),
         ),
@@ -226,9 +230,26 @@ def _use(card: ModelCard) -> Iterator[Block]:
         "python",
     )
     yield Text("Without it, from this folder:")
+    yield _loading(card)
+    prompt = _prompt(card.prompt)
+    if prompt:
+        yield Text(f"Around every question stands the prompt template {card.prompt.name}:")
+        yield Code(prompt)
+    else:
+        yield Text(f"The prompt template {card.prompt.name} adds nothing to a question but the chat format.")
+
+
+def _loading(card: ModelCard) -> Code:
+    if card.adapter.merged_sha256 is not None:
+        return Code(
+            "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
+            f"model = AutoModelForCausalLM.from_pretrained({MERGED!r})\n"
+            f"tokenizer = AutoTokenizer.from_pretrained({MERGED!r})",
+            "python",
+        )
     base = card.base.name if card.base.is_hub else f"path/to/{card.base.name}"
     revision = f", revision={card.base.revision!r}" if card.base.revision else ""
-    yield Code(
+    return Code(
         "from peft import PeftModel\n"
         "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
         f"base = AutoModelForCausalLM.from_pretrained({base!r}{revision})\n"
@@ -236,12 +257,6 @@ def _use(card: ModelCard) -> Iterator[Block]:
         'model = PeftModel.from_pretrained(base, ".")',
         "python",
     )
-    prompt = _prompt(card.prompt)
-    if prompt:
-        yield Text(f"Around every question stands the prompt template {card.prompt.name}:")
-        yield Code(prompt)
-    else:
-        yield Text(f"The prompt template {card.prompt.name} adds nothing to a question but the chat format.")
 
 
 def _prompt(prompt: PromptTemplate) -> str:
@@ -259,6 +274,7 @@ def _provenance(card: ModelCard) -> Table:
         (
             ("training key", card.training_key),
             ("adapter (sha256)", card.adapter.sha256),
+            *((("whole model (sha256)", card.adapter.merged_sha256),) if card.adapter.merged_sha256 else ()),
             ("base model", card.base.sha256),
             ("training data (sha256)", card.training_data.fingerprint),
             ("held-out data (sha256)", card.evaluation_data.fingerprint),

@@ -54,6 +54,7 @@ def write_card(
         sha256=adapter.sha256,
         rank=adapter.rank,
         target_modules=(modules,) if isinstance(modules, str) else tuple(sorted(modules)),
+        merged_sha256=adapter.merged_sha256,
         run=adapter.training,
     )
     return ModelCard(

@@ -123,6 +123,13 @@ def who_answers_is_there(evaluation: EvaluationConfig) -> Iterator[Finding]:
         yield Finding(("evaluation", "endpoint"), what, "evaluation.engine: endpoint, or no endpoint")
 
 
+def whole_models_can_be_asked(training: TrainingConfig, evaluation: EvaluationConfig) -> Iterator[Finding]:
+    """A server of one's own has one base model's weights and takes adapters alone."""
+    if evaluation.engine == "endpoint" and training.export == "merged":
+        what = "is endpoint, but training.export is merged: a whole model's weights are not those of that server"
+        yield Finding(("evaluation", "engine"), what, "transformers or vllm")
+
+
 def what_is_served_answers(evaluation: EvaluationConfig, serving: ServingConfig) -> Iterator[Finding]:
     """The weights that will be served are those that answer."""
     quantization = serving.quantization
@@ -142,6 +149,7 @@ CHECKS: tuple[Callable[..., Iterator[Finding]], ...] = (
     evaluation_is_one_of_two,
     resamples_reach_confidence,
     who_answers_is_there,
+    whole_models_can_be_asked,
     what_is_served_answers,
     *DISTRIBUTED_CHECKS,
     *TRAINING_CHECKS,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from peft import PeftModel
@@ -55,14 +56,31 @@ def token_logprobs(
     return values
 
 
-def golden_prompts(
-    model: PeftModel,
+@dataclass(frozen=True)
+class OwnAnswer:
+    """What a golden prompt will hold of the candidate.
+
+    Attributes:
+        id: the evaluation item.
+        prompt_ids: token ids of the rendered prompt.
+        completion_ids: token ids of its own greedy answer.
+        logprobs: its log-probability of each of them, nats.
+    """
+
+    id: str
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+
+
+def own_answers(
+    model: PreTrainedModel | PeftModel,
     reference: Engine | None,
     ids: Sequence[str],
     prompts: Sequence[Sequence[int]],
     answers: Sequence[Answer],
     wanted: int,
-) -> tuple[GoldenPrompt, ...]:
+) -> tuple[OwnAnswer, ...]:
     """Log-probabilities of the candidate's own greedy answers, of items spread evenly over a suite.
 
     Args:
@@ -80,21 +98,39 @@ def golden_prompts(
     own = [answers[place] for place in places]
     if reference is not None:
         own = reference.answer([Request("candidate", tuple(prompts[place])) for place in places])
-    golden = []
-    for place, answer in zip(places, own, strict=True):
-        with switched_to(model, "candidate"):
-            candidate = token_logprobs(model, prompts[place], answer.ids)
-        with switched_to(model, "base"):
-            base = token_logprobs(model, prompts[place], answer.ids)
-        golden.append(
-            GoldenPrompt(
+    if not own:
+        raise TunelineError("No golden prompt could be recorded, so the served model could not be checked.")
+    with switched_to(model, "candidate"):
+        return tuple(
+            OwnAnswer(
                 id=ids[place],
                 prompt_ids=tuple(prompts[place]),
                 completion_ids=answer.ids,
-                logprobs=tuple(candidate),
-                base_logprobs=tuple(base),
+                logprobs=tuple(token_logprobs(model, prompts[place], answer.ids)),
             )
+            for place, answer in zip(places, own, strict=True)
         )
-    if not golden:
-        raise TunelineError("No golden prompt could be recorded, so the served model could not be checked.")
-    return tuple(golden)
+
+
+def golden_prompts(model: PreTrainedModel | PeftModel, own: Sequence[OwnAnswer]) -> tuple[GoldenPrompt, ...]:
+    """The candidate's answers with what the base model makes of them: a served version that gives the base model's
+    numbers is not the one that was evaluated.
+
+    Args:
+        model: the base model; of a whole model, the one that it was trained from.
+        own: the candidate's answers.
+
+    Raises:
+        TunelineError: the model gave a number that is none.
+    """
+    with switched_to(model, "base"):
+        return tuple(
+            GoldenPrompt(
+                id=answer.id,
+                prompt_ids=answer.prompt_ids,
+                completion_ids=answer.completion_ids,
+                logprobs=answer.logprobs,
+                base_logprobs=tuple(token_logprobs(model, answer.prompt_ids, answer.completion_ids)),
+            )
+            for answer in own
+        )

@@ -1,4 +1,8 @@
-"""Each kind of suite to its report: the answers are there, or are got here."""
+"""Each kind of suite to its report: the answers are there, or are got here.
+
+The subjects of one report may have different weights, which are in memory one after the other: ``run_suite`` measures
+the subjects of one set of weights, ``whole_suite`` puts them together and asks the judge, who needs all of them.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from peft import PeftModel
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tuneline.config.metrics import metric_name
 from tuneline.config.suites import (
@@ -37,22 +41,25 @@ if TYPE_CHECKING:
     from tuneline.config import EvaluationConfig, GateConfig
 
 
+ROLES: tuple[Role, ...] = ("base", "champion", "candidate")
+
+
 @dataclass(frozen=True)
 class Evaluators:
     """All that a suite may need.
 
     Attributes:
-        model: the base model with the adapters loaded.
+        model: the base model with the adapters loaded, or a whole model.
         tokenizer: its tokenizer.
         reference: transformers on that model.
         evaluation, gate: the config's sections.
-        subjects: who is judged: base, champion if there is one, candidate.
+        subjects: who answers with these weights, of base, champion and candidate.
         questions: the items of each suite that has some.
         asked: their answers.
         tell: told in words how far it is.
     """
 
-    model: PeftModel
+    model: PreTrainedModel | PeftModel
     tokenizer: PreTrainedTokenizerBase
     reference: Engine
     evaluation: EvaluationConfig
@@ -64,7 +71,7 @@ class Evaluators:
 
 
 def run_suite(suite: Suite, e: Evaluators) -> SuiteReport:
-    """Bring one suite to its report.
+    """Measure one suite, as far as these weights' subjects go; a judge is not asked yet.
 
     Raises:
         UserError: something that only the user can mend: a judge that cannot be reached, an unknown task.
@@ -72,7 +79,7 @@ def run_suite(suite: Suite, e: Evaluators) -> SuiteReport:
     """
     e.tell(f"suite {suite.name}")
     if isinstance(suite, JudgeSuite):
-        return _judged(suite, e)
+        return _to_judge(suite, e)
     if isinstance(suite, LatencySuite):
         return _timed(suite, e)
     if isinstance(suite, LmEvalSuite):
@@ -104,31 +111,59 @@ def _answered(suite: HeldoutSuite | QuestionsSuite | PromptsSuite, e: Evaluators
     )
 
 
-def _judged(suite: JudgeSuite, e: Evaluators) -> SuiteReport:
+def whole_suite(suite: Suite, parts: Sequence[SuiteReport], tell: Callable[[str], None]) -> SuiteReport:
+    """Put the subjects of all weights together, and have a judge compare them.
+
+    Args:
+        suite: as in the config.
+        parts: from ``run_suite``, one for each set of weights.
+        tell: told in words how far it is.
+
+    Raises:
+        UserError: the judge cannot be reached.
+        TunelineError: something broke.
+    """
+    subjects = sorted((s for part in parts for s in part.subjects), key=lambda subject: ROLES.index(subject.role))
+    whole = parts[-1].model_copy(update={"subjects": tuple(subjects)})
+    if isinstance(suite, JudgeSuite):
+        return _judged(suite, whole, tell)
+    if isinstance(suite, LatencySuite) and len(parts) > 1:
+        note = "Asked one by one, one model after the other: a busy moment may have hit one of them alone. "
+        return whole.model_copy(update={"note": note + "Answered by transformers."})
+    return whole
+
+
+def _to_judge(suite: JudgeSuite, e: Evaluators) -> SuiteReport:
     asked = e.questions[suite.questions]
     places = evenly(len(asked), suite.limit)
     items = [asked[place] for place in places]
     results = [_result(subject, _unscored(suite.questions, places, items, subject, e), 0.0) for subject in e.subjects]
-    texts: dict[Role, list[str]] = {r.role: [answer.completion for answer in r.results] for r in results}
-    opponents: list[Role] = [subject.role for subject in e.subjects if subject.role != "candidate"]
-    failed = {n for r in results for n, result in enumerate(r.results) if result.error}
-    preferences = tuple(
-        _without(
-            judge(items, texts["candidate"], texts[opponent], suite, opponent, partial(_judging, e, suite, opponent)),
-            failed,
-        )
-        for opponent in opponents
-    )
-    agreement = ", ".join(f"{found.agreement:.0%} beside the {found.opponent}" for found in preferences)
     return SuiteReport(
         primary="preference",
         metrics=("preference",),
         items=tuple(items),
         subjects=tuple(results),
-        preferences=preferences,
-        note=f"{suite.model} was asked in both orders and came to the same result: {agreement}.",
         **_rule(suite),
     )
+
+
+def _judged(suite: JudgeSuite, unjudged: SuiteReport, tell: Callable[[str], None]) -> SuiteReport:
+    items, results = unjudged.items, unjudged.subjects
+    texts: dict[Role, list[str]] = {r.role: [answer.completion for answer in r.results] for r in results}
+    opponents: list[Role] = [subject.role for subject in results if subject.role != "candidate"]
+    failed = {n for r in results for n, result in enumerate(r.results) if result.error}
+    preferences = tuple(
+        _without(
+            judge(
+                items, texts["candidate"], texts[opponent], suite, opponent, partial(_judging, tell, suite, opponent)
+            ),
+            failed,
+        )
+        for opponent in opponents
+    )
+    agreement = ", ".join(f"{found.agreement:.0%} beside the {found.opponent}" for found in preferences)
+    note = f"{suite.model} was asked in both orders and came to the same result: {agreement}."
+    return unjudged.model_copy(update={"preferences": preferences, "note": note})
 
 
 def _without(found: Preferences, failed: set[int]) -> Preferences:
@@ -137,8 +172,8 @@ def _without(found: Preferences, failed: set[int]) -> Preferences:
     return found.model_copy(update={"values": values})
 
 
-def _judging(e: Evaluators, suite: JudgeSuite, opponent: Role, done: int) -> None:
-    e.tell(f"suite {suite.name}: {done} pairs judged beside the {opponent}")
+def _judging(tell: Callable[[str], None], suite: JudgeSuite, opponent: Role, done: int) -> None:
+    tell(f"suite {suite.name}: {done} pairs judged beside the {opponent}")
 
 
 def _timed(suite: LatencySuite, e: Evaluators) -> SuiteReport:

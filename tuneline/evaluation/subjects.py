@@ -1,4 +1,4 @@
-"""Who is evaluated: one base model, alone and with each adapter over it, never two copies of it in memory."""
+"""Who is evaluated: a base model, alone and with each adapter over it, never two copies of it in memory."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ class AdapterSubject:
         version: the model version.
         sha256: fingerprint that the files must have.
         prompt: the template that it is served with.
+        whole: the folder of its whole model, which takes the base model's place; None for an adapter over that.
+        whole_sha256: fingerprint that the whole model's files must have.
     """
 
     role: Literal["champion", "candidate"]
@@ -34,15 +36,17 @@ class AdapterSubject:
     version: str
     sha256: str
     prompt: PromptTemplate = field(default_factory=PromptTemplate)
+    whole: Path | None = None
+    whole_sha256: str | None = None
 
 
 @contextmanager
-def with_adapters(base: PreTrainedModel, adapters: Sequence[AdapterSubject]) -> Iterator[PeftModel]:
+def with_adapters(base: PreTrainedModel, adapters: Sequence[AdapterSubject]) -> Iterator[PreTrainedModel | PeftModel]:
     """Load adapters over a base model, and take them off again at the end.
 
     Args:
         base: the base model, without adapters.
-        adapters: at least one.
+        adapters: without any, the base model is yielded as it is.
 
     Yields:
         The model, in evaluation mode. ``switched_to`` says who answers.
@@ -73,17 +77,18 @@ def with_adapters(base: PreTrainedModel, adapters: Sequence[AdapterSubject]) -> 
                     hint="An adapter belongs to the base model that it was trained on. Give the experiment another "
                     "name, or go back to the champion's base model.",
                 ) from error
-        if model is None:
-            raise ValueError("no adapter to load")
-        model.eval()
-        yield model
+        answering = base if model is None else model
+        answering.eval()
+        yield answering
     finally:
         if model is not None:
             model.unload()
 
 
-def switched_to(model: PeftModel, role: Role) -> AbstractContextManager[None]:
+def switched_to(model: PreTrainedModel | PeftModel, role: Role) -> AbstractContextManager[None]:
     """Switch on one adapter, or none for the base model."""
+    if not isinstance(model, PeftModel):
+        return nullcontext()  # it is the base model
     if role == "base":
         switched_off: AbstractContextManager[None] = model.disable_adapter()
         return switched_off

@@ -5,6 +5,7 @@ A deployment, a canary, a promotion and a rollback are all the same act: writing
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
 
@@ -134,6 +135,22 @@ class Routes(_Document):
     bounds: CanaryBounds = CanaryBounds()
 
 
+class Trial(_Document):
+    """A version that needs another engine than production and is proven in it, while production goes on in its own.
+
+    It has no share of the traffic: a canary's two versions share an engine. Only who pins it reaches it.
+
+    Attributes:
+        base: what its engine starts with; of a whole model the version's own weights.
+        engine: how that is started.
+        adapter: what stands for the version there.
+    """
+
+    base: BaseRef
+    engine: EngineArguments
+    adapter: AdapterRef
+
+
 class Release(_Document):
     """One immutable state of an endpoint. The highest sequence number is the current one."""
 
@@ -144,6 +161,7 @@ class Release(_Document):
     gateway: GatewayArguments = GatewayArguments()
     adapters: dict[str, AdapterRef]
     routes: Routes
+    trial: Trial | None = None
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     author: str
     reason: str
@@ -158,12 +176,41 @@ class Release(_Document):
             raise ValueError(f"routes.percent is {self.routes.percent} but there is no challenger")
         if self.routes.shadow and (self.routes.challenger is None or self.routes.production is None):
             raise ValueError("routes.shadow needs a challenger and a production version that answers in its place")
-        for name, adapter in self.adapters.items():
-            if adapter.rank > self.engine.max_lora_rank:
+        if self.trial is not None and self.routes.production is None:
+            raise ValueError("a trial stands beside production, and there is no routes.production")
+        for name, adapter, engine in self._loaded():
+            if adapter.rank > engine.max_lora_rank:
                 raise ValueError(
-                    f"adapter {name!r} has rank {adapter.rank}, the engine takes at most {self.engine.max_lora_rank}"
+                    f"adapter {name!r} has rank {adapter.rank}, the engine takes at most {engine.max_lora_rank}"
                 )
         return self
+
+    def _loaded(self) -> Iterator[tuple[str, AdapterRef, EngineArguments]]:
+        for name, adapter in self.adapters.items():
+            yield name, adapter, self.engine
+        if self.trial is not None:
+            yield "trial", self.trial.adapter, self.trial.engine
+
+    def production_alone(self) -> Self:
+        """What production answers from until the trial's engine is there: all but the trial.
+
+        Its number is that of the release before, so that nobody takes the trial for live.
+        """
+        return self.model_copy(update={"trial": None, "sequence": self.sequence - 1})
+
+    def trial_alone(self) -> Self:
+        """The trial in production's place, where there is no memory for two engines: nobody else can be answered."""
+        assert self.trial is not None
+        name = f"v{self.trial.adapter.model_version}"
+        return self.model_copy(
+            update={
+                "base": self.trial.base,
+                "engine": self.trial.engine,
+                "adapters": {name: self.trial.adapter},
+                "routes": Routes(challenger=name),
+                "trial": None,
+            }
+        )
 
     def traffic(self) -> dict[str, float]:
         """Percent of unpinned traffic per model version."""
@@ -174,4 +221,6 @@ class Release(_Document):
         if self.routes.challenger is not None:
             version = self.adapters[self.routes.challenger].model_version
             shares[version] = shares.get(version, 0.0) + percent
+        if self.trial is not None:
+            shares[self.trial.adapter.model_version] = 0.0
         return shares

@@ -3,7 +3,9 @@
 Golden prompts with their per-token log-probabilities are recorded when a version is evaluated. The
 served adapter must give the same numbers, to within the rounding of two implementations in bf16,
 before it gets traffic. That catches a wrong file, a wrong base model, a wrong dtype and an adapter
-that the engine silently ignores, all with one comparison.
+that the engine silently ignores, all with one comparison. For a whole model, whose adapter does nothing
+by design, the base model's numbers are those of the one it was trained from: what is caught is an engine
+that has that one's weights.
 
 What is compared is the mean over a prompt's tokens. Measured on the tiny base model with an adapter
 of 60 steps: two exact kernels in bf16 differ by up to 0.92 nats on a single improbable token (in
@@ -18,7 +20,7 @@ from statistics import fmean
 
 from pydantic import BaseModel, ConfigDict
 
-# Nats per token. An adapter that, evaluated, moved no golden prompt by more than this might as well not be there.
+# Nats per token. A version that, evaluated, moved no golden prompt by more than this might as well not be there.
 SILENT = 1e-3
 
 
@@ -69,6 +71,7 @@ class ParityReport(BaseModel):
         model_version: the version that was checked.
         tolerance: largest difference of a prompt that is allowed, nats per token.
         prompts: one entry per golden prompt.
+        whole_model: the version is a whole model and no adapter over the base model.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -76,6 +79,7 @@ class ParityReport(BaseModel):
     model_version: str
     tolerance: float
     prompts: tuple[PromptParity, ...]
+    whole_model: bool = False
 
     @property
     def largest_difference(self) -> float:
@@ -89,7 +93,7 @@ class ParityReport(BaseModel):
 
     @property
     def does_nothing(self) -> bool:
-        """Whether the adapter, as it was evaluated, is the base model."""
+        """Whether the version, as it was evaluated, is the base model."""
         return max(prompt.moved for prompt in self.prompts) <= SILENT
 
     @property
@@ -109,16 +113,15 @@ class ParityReport(BaseModel):
     def sentence(self) -> str:
         """The result in words."""
         if self.does_nothing:
-            return f"version {self.model_version} answers exactly like the base model: its adapter does nothing"
+            what = "its weights are the base model's" if self.whole_model else "its adapter does nothing"
+            return f"version {self.model_version} answers exactly like the base model: {what}"
         numbers = (
             f"log-probabilities of {len(self.prompts)} golden prompts differ by at most {self.largest_difference:.4f} "
             f"nats per token, {self.tolerance} allowed (largest of a single token: {self.largest_token_difference:.3f})"
         )
         if self.is_ignored:
-            return (
-                f"version {self.model_version} as served answers like the base model: "
-                f"the engine ignores the adapter; {numbers}"
-            )
+            what = "the engine has other weights" if self.whole_model else "the engine ignores the adapter"
+            return f"version {self.model_version} as served answers like the base model: {what}; {numbers}"
         verb = "reproduces" if self.passed else "does not reproduce"
         return f"version {self.model_version} as served {verb} its evaluation: {numbers}"
 
@@ -129,6 +132,7 @@ def check_parity(
     *,
     model_version: str,
     tolerance: float,
+    whole_model: bool = False,
 ) -> ParityReport:
     """Compare golden log-probabilities with those of the served adapter.
 
@@ -136,6 +140,10 @@ def check_parity(
         golden: at least one prompt.
         served_logprobs: given prompt and completion token ids, asks the endpoint for the
             log-probability of each completion token.
+
+        model_version: the version.
+        tolerance: largest difference of a prompt that is allowed, nats per token.
+        whole_model: it is a whole model.
 
     Raises:
         ValueError: there are no golden prompts, or the endpoint returned another number of tokens.
@@ -156,4 +164,6 @@ def check_parity(
                 moved=fmean(abs(a - b) for a, b in zip(prompt.logprobs, prompt.base_logprobs, strict=True)),
             )
         )
-    return ParityReport(model_version=model_version, tolerance=tolerance, prompts=tuple(results))
+    return ParityReport(
+        model_version=model_version, tolerance=tolerance, prompts=tuple(results), whole_model=whole_model
+    )

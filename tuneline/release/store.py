@@ -82,7 +82,8 @@ class ReleaseStore:
         Raises:
             ReleaseConflict: that number exists.
         """
-        data = release.model_dump_json(indent=2).encode()
+        # Gateways from before there were trials refuse what they do not know; without one they need not see it.
+        data = release.model_dump_json(indent=2, exclude={"trial"} if release.trial is None else None).encode()
         try:
             create(self._fs, self._file(release.sequence), data)
         except FileExistsError:
