@@ -16,9 +16,12 @@ from tuneline.config.evaluation import EvaluationConfig
 from tuneline.config.gate import GateConfig
 from tuneline.config.model import ModelConfig
 from tuneline.config.problem import Finding
+from tuneline.config.search import SearchConfig
+from tuneline.config.search_checks import search_findings
 from tuneline.config.serving import ServingConfig
 from tuneline.config.suite_checks import SUITE_CHECKS
 from tuneline.config.training import TrainingConfig
+from tuneline.prompts.template import PromptTemplate
 
 # The largest rank vLLM 0.32 has kernels for (vllm.config.lora.MaxLoRARanks).
 ENGINE_MAX_RANK = 512
@@ -164,6 +167,25 @@ def what_is_served_answers(evaluation: EvaluationConfig, serving: ServingConfig)
         yield Finding(("serving", "quantization"), what, allowed)
 
 
+# ---- search ------------------------------------------------------------------------------------------
+
+
+def trials_can_be_made(
+    search: SearchConfig | None,
+    prompt: PromptTemplate,
+    model: ModelConfig,
+    data: DataConfig,
+    training: TrainingConfig,
+    evaluation: EvaluationConfig,
+    serving: ServingConfig,
+) -> Iterator[Finding]:
+    """Whatever a search may propose is a config that can be trained and served."""
+    if search is not None:
+        parts = (prompt, model, data, training, evaluation, serving)
+        names = ("prompt", "model", "data", "training", "evaluation", "serving")
+        yield from search_findings(search, dict(zip(names, parts, strict=True)), findings)
+
+
 CHECKS: tuple[Callable[..., Iterator[Finding]], ...] = (
     rank_fits_engine,
     adapter_can_be_served,
@@ -177,4 +199,5 @@ CHECKS: tuple[Callable[..., Iterator[Finding]], ...] = (
     what_is_served_answers,
     *ENGINE_CHECKS,
     *SUITE_CHECKS,
+    trials_can_be_made,
 )
