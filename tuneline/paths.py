@@ -26,6 +26,11 @@ def report_file(model: str, version: str, against: str | None = None) -> Path:
     return home() / "reports" / f"{model}-v{version}{beside}.html"
 
 
+def search_file(name: str, key: str) -> Path:
+    """The config that a search found to be the best."""
+    return home() / "searches" / f"{name}-{key[:8]}.yaml"
+
+
 def serving_python() -> Path:
     """The interpreter of the serving environment. ``TUNELINE_SERVING_PYTHON`` moves it."""
     return Path(os.environ.get("TUNELINE_SERVING_PYTHON", REPO / ".venv-serving" / "bin" / "python"))
@@ -59,3 +64,8 @@ def feedback_folder(folder: str) -> str:
 def base_folder(artifact_store: str, sha256: str) -> str:
     """Where a local base model is kept in a remote artifact store, by its fingerprint."""
     return f"{artifact_store.rstrip('/')}/tuneline/bases/{sha256}"
+
+
+def search_folder(artifact_store: str, name: str, key: str) -> str:
+    """The trials of a hyperparameter search, by what they depend on."""
+    return f"{artifact_store.rstrip('/')}/tuneline/searches/{name}/{key[:16]}"
