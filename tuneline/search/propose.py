@@ -60,8 +60,9 @@ def _ask(config: Config, known: list[FrozenTrial], seen: list[dict[str, Any]], n
     search, own = searched(config), _own_values(config)
     if number == 0 and own is not None:
         return own
+    draw = random.Random(f"{search.seed} {number}")
     startup = min(_MOST_RANDOM, 2 + 2 * len(search.parameters))
-    sampler = TPESampler(seed=search.seed * 1000 + number, n_startup_trials=startup, multivariate=True)
+    sampler = TPESampler(seed=draw.getrandbits(32), n_startup_trials=startup, multivariate=True)
     study, there = study_of(known, sampler), {_text(values) for values in seen}
     values: dict[str, Any] = {}
     for _ in range(_TRIES):
@@ -71,7 +72,7 @@ def _ask(config: Config, known: list[FrozenTrial], seen: list[dict[str, Any]], n
             return values
     if combinations(search) <= 100 * search.trials:  # few enough to look for one that is left
         left = [values for values in _all(config) if _text(values) not in there]
-        return random.Random(search.seed * 1000 + number).choice(left) if left else values
+        return draw.choice(left) if left else values
     return values
 
 
