@@ -44,7 +44,7 @@ def choose_best(parent: str, config: Config, key: str) -> Annotated[SearchReport
     client.log_text(parent, search_page(report), "search.html")
     for trial in report.trials:
         if trial.number != best.number:
-            store.forget_checkpoints(trial.number)
+            store.forget_checkpoints(trial)
     store.keep_note("chosen", f"{best.number} of {len(report.trials)}")
     print(f"search: {standing(report)}", flush=True)
     return report

@@ -33,7 +33,17 @@ def trial(
     store = open_search(config.name, key)
     tags = {PARENT: parent, "mlflow.runName": f"trial {number}", "zenml.run": get_step_context().pipeline_run.name}
     mlflow.set_tags(tags)
-    ended = run_trial(config, training_set.records, number, wave, store, scratch_folder("trial"), _begin, _report)
+    ended = run_trial(
+        config,
+        training_set.records,
+        number,
+        wave,
+        store,
+        scratch_folder("trial"),
+        lambda job: store.with_checkpoints(job, number),
+        _begin,
+        _report,
+    )
     mlflow.set_tag("tuneline.trial", ended.state)
     if ended.loss is not None:
         mlflow.log_metrics({"trial_loss": ended.loss, "trial_seconds": ended.seconds})

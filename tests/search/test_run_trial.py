@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tuneline.search import run_trial as module
 from tuneline.search.run_trial import run_trial
 from tuneline.search.store import TrialStore
 from tuneline.search.trial import Trial
+from tuneline.training.job import TrainingJob
 from tuneline.training.train import train
 
 
@@ -37,11 +39,12 @@ def store(tmp_path: Path) -> TrialStore:
 
 
 def ran(
-    config: Config, store: TrialStore, number: int, records: list[ChatRecord] | None = None, **places: Any
+    config: Config, store: TrialStore, number: int, records: Sequence[ChatRecord] = (), output: Path = Path("unused")
 ) -> Trial:
-    return run_trial(
-        config, records or [], number, [number], store, places.get("output", Path("unused")), print, lambda _: None
-    )
+    def with_checkpoints(job: TrainingJob) -> TrainingJob:
+        return store.with_checkpoints(job, number)
+
+    return run_trial(config, records, number, [number], store, output, with_checkpoints, print, lambda _: None)
 
 
 def raising(error: BaseException) -> Any:
@@ -71,11 +74,12 @@ def test_a_trial_that_falls_behind_ends_early_and_leaves_no_checkpoints(
 ) -> None:
     for number in (1, 2):
         store.write(a_trial(number, [1.0, 0.9, 0.8, 0.7]))
-    (tmp_path / "store" / "checkpoints" / "0000" / "step").mkdir(parents=True)
+    checkpoints = tmp_path / "store" / "checkpoints" / "0000"
+    trainings.at[5] = lambda: checkpoints.mkdir(parents=True)
     ended = ran(config, store, 0)
     assert (ended.state, ended.reason) == ("pruned", "behind the median at step 10 of 20")
     assert trainings.steps == [5, 10]
-    assert not Path(store.checkpoints(0)).exists()
+    assert not checkpoints.exists() and ended.checkpoints == "" and store.trials()[0] == ended
 
 
 def test_a_killed_trial_is_taken_up_again_with_its_values(
@@ -134,7 +138,7 @@ def test_a_real_training_ends_where_its_trial_falls_behind(
         return train(job.__class__(**{**job.__dict__, "on_progress": on_progress, "checkpoints": None}))
 
     monkeypatch.setattr(module, "train", measured)
-    small = ["training.max_length=64", "training.batch_tokens=64", "training.micro_batch_tokens=64"]
+    small = ["training.max_length=32", "training.batch_tokens=32", "training.micro_batch_tokens=32"]
     config = a_search(tmp_path, more="pruner: {warmup_share: 0.4, startup_trials: 2}", overrides=small)
     for number in (1, 2):
         store.write(a_trial(number, [0.1] * 20))
@@ -153,6 +157,7 @@ def test_a_bucket_remembers_like_a_disk(config: Config, s3_server: S3Server, tra
     store.keep_note("chosen", "0 of 1")
     again = TrialStore(store.folder, s3_server.options())
     assert (again.trials(), again.note("chosen")) == ([ended], "0 of 1")
-    again.forget_checkpoints(0)
+    again.forget_checkpoints(ended)
+    assert store.trials()[0].checkpoints == ""
     again.clear()
     assert store.trials() == []

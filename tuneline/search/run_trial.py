@@ -28,6 +28,7 @@ def run_trial(
     wave: Sequence[int],
     store: TrialStore,
     output: Path,
+    with_checkpoints: Callable[[TrainingJob], TrainingJob],
     on_begin: Callable[[Trial], None],
     on_progress: Callable[[Progress], None],
 ) -> Trial:
@@ -40,6 +41,7 @@ def run_trial(
         wave: the numbers that are proposed together.
         store: where all trials of this search are.
         output: an empty folder for the training's files.
+        with_checkpoints: gives the training a place that outlives this process; the same for the same training.
         on_begin: told the values before the training begins.
         on_progress: told each logged moment.
 
@@ -60,21 +62,16 @@ def run_trial(
     trial = Trial(number=number, values=values, measured=kept, started=datetime.now(UTC), seconds=before)
     store.write(trial)
     on_begin(trial)
-    watched = _Watched(config, trial, store, on_progress)
     try:
         candidate = with_values(config, values)
     except ValueError as error:  # the corners that were tried when the config was read did not show it
         return _end(store, trial, "failed", reason=str(error).splitlines()[-1])
-    job = TrainingJob(
-        records,
-        candidate.model.as_loaded(),
-        candidate.training,
-        candidate.prompt,
-        output,
-        checkpoints=store.checkpoints(number),
-        storage_options=store.storage_options,
-        on_progress=watched.see,
-    )
+    watched = _Watched(config, trial, store, on_progress)
+    model, training = candidate.model.as_loaded(), candidate.training
+    job = TrainingJob(records, model, training, candidate.prompt, output, on_progress=watched.see)
+    job = with_checkpoints(job)
+    watched.trial = trial.model_copy(update={"checkpoints": job.checkpoints or ""})
+    store.write(watched.trial)
     try:
         loss = _judged_by(train(job), candidate)
     except Pruned as pruned:
@@ -85,8 +82,7 @@ def run_trial(
         ended = _end(store, watched.trial, "failed", reason=error.what)
     else:
         return _end(store, watched.trial, "complete", loss=loss)
-    store.forget_checkpoints(number)
-    return ended
+    return store.forget_checkpoints(ended)
 
 
 class _Watched:

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from dataclasses import replace as replace_fields
+from typing import TYPE_CHECKING, Any
 
 import fsspec
 
 from tuneline.release.exclusive import replace
 from tuneline.search.trial import Trial
+
+if TYPE_CHECKING:  # it imports torch, which the command line has no need of
+    from tuneline.training.job import TrainingJob
 
 
 class TrialStore:
@@ -38,14 +42,20 @@ class TrialStore:
         """Write a trial, whole, in the place of what it was."""
         replace(self._fs, f"{self._path}/trials/{trial.number:04d}.json", trial.model_dump_json(indent=2).encode())
 
-    def checkpoints(self, number: int) -> str:
-        """The folder of a trial's checkpoints, for ``TrainingJob.checkpoints``."""
-        return f"{self.folder}/checkpoints/{number:04d}"
+    def with_checkpoints(self, job: TrainingJob, number: int) -> TrainingJob:
+        """The training of a trial, with a place for its checkpoints."""
+        folder = f"{self.folder}/checkpoints/{number:04d}"
+        return replace_fields(job, checkpoints=folder, storage_options=self.storage_options)
 
-    def forget_checkpoints(self, number: int) -> None:
-        """Remove a trial's checkpoints, if there are any."""
+    def forget_checkpoints(self, trial: Trial) -> Trial:
+        """Remove a trial's checkpoints; the trial without them, which is written too."""
+        if not trial.checkpoints:
+            return trial
         with suppress(FileNotFoundError):
-            self._fs.rm(f"{self._path}/checkpoints/{number:04d}", recursive=True)
+            self._fs.rm(self._fs._strip_protocol(trial.checkpoints), recursive=True)
+        without = trial.model_copy(update={"checkpoints": ""})
+        self.write(without)
+        return without
 
     def note(self, name: str) -> str:
         """A line that was kept under a name; empty if there is none."""

@@ -42,6 +42,7 @@ class Trial(BaseModel):
         reason: why it was pruned or failed.
         started: when it was begun, or taken up again.
         seconds: that it trained, over all times it was taken up.
+        checkpoints: the folder that its training saves itself to; empty where there is none, or none any more.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,6 +56,7 @@ class Trial(BaseModel):
     started: datetime
     ended: datetime | None = None
     seconds: float = 0.0
+    checkpoints: str = ""
 
 
 def best_of(trials: list[Trial]) -> Trial | None:
