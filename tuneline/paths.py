@@ -20,15 +20,15 @@ def endpoint_workdir(endpoint: str) -> Path:
     return home() / "endpoints" / endpoint
 
 
+def search_file(name: str, key: str) -> Path:
+    """The config that a search found to be the best."""
+    return home() / "searches" / f"{name}-{key[:8]}.yaml"
+
+
 def report_file(model: str, version: str, against: str | None = None) -> Path:
     """The page of a version's evaluation, or that of two versions side by side."""
     beside = f"-against-v{against}" if against is not None else ""
     return home() / "reports" / f"{model}-v{version}{beside}.html"
-
-
-def search_file(name: str, key: str) -> Path:
-    """The config that a search found to be the best."""
-    return home() / "searches" / f"{name}-{key[:8]}.yaml"
 
 
 def serving_python() -> Path:
@@ -61,11 +61,11 @@ def feedback_folder(folder: str) -> str:
     return f"{folder.rstrip('/')}/feedback"
 
 
-def base_folder(artifact_store: str, sha256: str) -> str:
-    """Where a local base model is kept in a remote artifact store, by its fingerprint."""
-    return f"{artifact_store.rstrip('/')}/tuneline/bases/{sha256}"
-
-
 def search_folder(artifact_store: str, name: str, key: str) -> str:
     """The trials of a hyperparameter search, by what they depend on."""
     return f"{artifact_store.rstrip('/')}/tuneline/searches/{name}/{key[:16]}"
+
+
+def base_folder(artifact_store: str, sha256: str) -> str:
+    """Where a local base model is kept in a remote artifact store, by its fingerprint."""
+    return f"{artifact_store.rstrip('/')}/tuneline/bases/{sha256}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import cli.search
-from cli.app import main
+from tests.cli.conftest import Run
 from tests.search.searches import Trainings, a_search
 from tuneline.config import Config, load_config
 from tuneline.search import run_trial as module
@@ -38,29 +37,14 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
 
 
 @pytest.fixture
-def search(
-    zenml_client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str]]:
-    """Run the command; its exit code and what stood on stdout."""
-    monkeypatch.setenv("ZENML_ACTIVE_STACK_ID", "")
-    monkeypatch.delenv("ZENML_ACTIVE_STACK_ID")
-    a_search(tmp_path, overrides=[])
-
-    def ran(*options: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["run.py", "search", "--config", str(tmp_path / "my.yaml"), *options])
-        capsys.readouterr()
-        code: Any = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code
-        return int(code or 0), capsys.readouterr().out
-
-    return ran
+def search(zenml_client: Client, tmp_path: Path, run: Run) -> Run:
+    """Run the command on a small search."""
+    a_search(tmp_path)
+    return lambda *options: run("search", "--config", str(tmp_path / "my.yaml"), *options)
 
 
 def test_a_killed_search_goes_on_and_its_best_config_meets_the_gate(
-    search: Callable[..., tuple[int, str]], trainings: Trainings, judged: list[Config], zenml_client: Client
+    search: Run, trainings: Trainings, judged: list[Config], zenml_client: Client
 ) -> None:
     def killed() -> None:
         if len(trainings.begun) == 3:
@@ -68,13 +52,12 @@ def test_a_killed_search_goes_on_and_its_best_config_meets_the_gate(
 
     wanted = ("--set", "search.trials=5", "--set", "search.parallel=2", "--set", "search.pruner=none")
     trainings.at[10] = killed
-    code, _ = search(*wanted, "--only-search")
-    assert code != 0 and len(trainings.begun) == 3
+    assert search(*wanted, "--only-search").code == 130 and len(trainings.begun) == 3
 
     del trainings.at[10]
-    code, out = search(*wanted, "--json")
-    document = json.loads(out)
-    assert code == 0
+    ended = search(*wanted, "--json")
+    document = json.loads(ended.out)
+    assert ended.code == 0
     assert len(trainings.begun) == 6  # five, and one of them twice
     assert trainings.begun[3] == trainings.begun[2]
     assert [trial["state"] for trial in document["trials"]] == ["complete"] * 5
@@ -88,15 +71,20 @@ def test_a_killed_search_goes_on_and_its_best_config_meets_the_gate(
     _runs_are_nested(best["number"])
     _the_artifact_is_there(zenml_client)
 
-    assert search(*wanted)[0] == 0 and len(trainings.begun) == 6  # nothing is left to do
-    code, out = search(*wanted, "--set", "search.trials=6", "--only-search", "--json")
-    assert code == 0 and len(trainings.begun) == 7 and len(json.loads(out)["trials"]) == 6
+    assert "was done before" in search(*wanted).out and len(trainings.begun) == 6
+    more = search(*wanted, "--set", "search.trials=6", "--only-search", "--json")
+    assert more.code == 0 and len(trainings.begun) == 7 and len(json.loads(more.out)["trials"]) == 6
     assert len(judged) == 2
 
 
 def _runs_are_nested(best: int) -> None:
     import mlflow
+    from zenml.enums import StackComponentType
 
+    from stacks.active import active_component
+
+    tracker: Any = active_component(StackComponentType.EXPERIMENT_TRACKER)
+    tracker.configure_mlflow()
     runs = mlflow.MlflowClient().search_runs([e.experiment_id for e in mlflow.search_experiments()])
     (parent,) = [run for run in runs if str(run.info.run_name).startswith("search ")]
     nested = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
@@ -116,11 +104,6 @@ def _the_artifact_is_there(client: Client) -> None:
     assert "Loss by trial" in Path(report.visualizations[0].uri).read_text()
 
 
-def test_a_config_without_a_search_is_told_where_there_is_one(
-    search: Callable[..., tuple[int, str]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["run.py", "search", "--config", "configs/tiny.yaml"])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 2
-    assert "has no section search" in capsys.readouterr().err
+def test_a_config_without_a_search_is_told_where_there_is_one(refused: Callable[..., str]) -> None:
+    said = refused("search", "--config", "configs/tiny.yaml")
+    assert "configs/tiny.yaml has no section search" in said and "configs/tiny-search.yaml has one" in said
