@@ -29,6 +29,27 @@ def train(
 
 
 @commands.command(rich_help_panel=PANEL)
+def search(
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    set_: SetOption = None,
+    only_search: Annotated[
+        bool, typer.Option("--only-search", help="End with the best config, train and judge nothing.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the trials and the best as JSON alone.")] = False,
+    no_cache: NoCacheOption = False,
+) -> None:
+    """Try values of the config (its section search), and train, evaluate and judge with the best of them.
+
+    Each trial is a step on the stack. Killed, the same command goes on: trials that are done are kept, and with a
+    larger search.trials there are more of them.
+    """
+    from cli.search import run_search
+
+    run_search(config, stack, set_ or [], only_search=only_search, no_cache=no_cache, json_output=json_)
+
+
+@commands.command(rich_help_panel=PANEL)
 def deploy(
     config: ConfigOption = None,
     stack: StackOption = None,

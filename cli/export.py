@@ -32,10 +32,10 @@ def run_export(
 
     version, storage = get_version(config.name, name), active_storage()
     record = version.record
-    whole = record.base.model.rstrip("/") == f"{record.adapter.uri.rstrip('/')}/merged"
+    whole = record.whole_model is not None
     kind = "model" if whole or merged else "adapter"
     about = {"model": version.model, "version": version.name, "holds": kind, "adapter": record.adapter.sha256}
-    about["base"] = record.base.sha256 or record.base.model
+    about["base"] = record.served_base.sha256 or record.served_base.model
     write = partial(_write_model, whole=whole) if kind == "model" else _write_adapter
     written = write_export(output, about, partial(write, version, storage))
     if whole and not merged:
@@ -65,10 +65,10 @@ def _write_model(version: Version, storage: Storage, folder: Path, *, whole: boo
         quantized = record.engine.quantization == "bitsandbytes"
         model = ModelConfig(
             base=base,
-            revision=record.base.revision,
+            revision=record.served_base.revision,
             dtype=record.engine.dtype,
             quantization="nf4" if quantized else "none",
-            trust_remote_code=record.base.trust_remote_code,
+            trust_remote_code=record.served_base.trust_remote_code,
         )
         if whole:
             shutil.copytree(base, folder, dirs_exist_ok=True)
@@ -82,7 +82,7 @@ def _write_model(version: Version, storage: Storage, folder: Path, *, whole: boo
 
 def _base_on_disk(version: Version, storage: Storage, cache: Path) -> str:
     """A folder with the base model that the version was judged with, or its hub id."""
-    base = version.record.base
+    base = version.record.served_base
     folder = Path(base.model.removeprefix("file://"))
     if folder.is_dir():
         if base.sha256 is not None and (found := fingerprint(folder)) != base.sha256:

@@ -27,6 +27,11 @@ def run_train(path: Path | None, stack: str | None, overrides: list[str], *, no_
     config = checked_config(path, overrides)
     check_data(config)
     use_stack(stack)
+    train_and_judge(config, no_cache=no_cache)
+
+
+def train_and_judge(config: Config, *, no_cache: bool) -> None:
+    """The rest of it, once a stack is active."""
     from cli.scoreboard import scoreboard
 
     version = trained_version(config, no_cache=no_cache)

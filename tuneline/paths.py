@@ -20,6 +20,11 @@ def endpoint_workdir(endpoint: str) -> Path:
     return home() / "endpoints" / endpoint
 
 
+def search_file(name: str, key: str) -> Path:
+    """The config that a search found to be the best."""
+    return home() / "searches" / f"{name}-{key[:8]}.yaml"
+
+
 def report_file(model: str, version: str, against: str | None = None) -> Path:
     """The page of a version's evaluation, or that of two versions side by side."""
     beside = f"-against-v{against}" if against is not None else ""
@@ -70,6 +75,11 @@ def checkpoints_root(artifact_store: str) -> str:
 def checkpoints_folder(artifact_store: str, job: str) -> str:
     """Checkpoints of one training, by its fingerprint."""
     return f"{checkpoints_root(artifact_store)}/{job}"
+
+
+def search_folder(artifact_store: str, name: str, key: str) -> str:
+    """The trials of a hyperparameter search, by what they depend on."""
+    return f"{artifact_store.rstrip('/')}/tuneline/searches/{name}/{key[:16]}"
 
 
 def base_folder(artifact_store: str, sha256: str) -> str:

@@ -17,10 +17,13 @@ from tuneline.config.evaluation import EvaluationConfig
 from tuneline.config.gate import GateConfig
 from tuneline.config.model import ModelConfig
 from tuneline.config.problem import Finding
+from tuneline.config.search import SearchConfig
+from tuneline.config.search_checks import search_findings
 from tuneline.config.serving import ServingConfig
 from tuneline.config.suite_checks import SUITE_CHECKS
 from tuneline.config.training import TrainingConfig
 from tuneline.config.training_checks import TRAINING_CHECKS
+from tuneline.prompts.template import PromptTemplate
 
 # What transformers can do as vLLM does: one quantization made while loading, and those that a checkpoint brings along.
 _QUANTIZATIONS = (
@@ -141,6 +144,25 @@ def what_is_served_answers(evaluation: EvaluationConfig, serving: ServingConfig)
         yield Finding(("serving", "quantization"), what, allowed)
 
 
+# ---- search ------------------------------------------------------------------------------------------
+
+
+def trials_can_be_made(
+    search: SearchConfig | None,
+    prompt: PromptTemplate,
+    model: ModelConfig,
+    data: DataConfig,
+    training: TrainingConfig,
+    evaluation: EvaluationConfig,
+    serving: ServingConfig,
+) -> Iterator[Finding]:
+    """Whatever a search may propose is a config that can be trained and served."""
+    if search is not None:
+        parts = (prompt, model, data, training, evaluation, serving)
+        names = ("prompt", "model", "data", "training", "evaluation", "serving")
+        yield from search_findings(search, dict(zip(names, parts, strict=True)), findings)
+
+
 CHECKS: tuple[Callable[..., Iterator[Finding]], ...] = (
     lengths_fit_engine,
     revision_has_a_hub,
@@ -155,4 +177,5 @@ CHECKS: tuple[Callable[..., Iterator[Finding]], ...] = (
     *TRAINING_CHECKS,
     *ENGINE_CHECKS,
     *SUITE_CHECKS,
+    trials_can_be_made,
 )

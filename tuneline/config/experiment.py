@@ -17,6 +17,7 @@ from tuneline.config.evaluation import EvaluationConfig
 from tuneline.config.gate import GateConfig
 from tuneline.config.model import ModelConfig
 from tuneline.config.problem import dotted
+from tuneline.config.search import SearchConfig
 from tuneline.config.section import Section
 from tuneline.config.serving import MonitoringConfig, ServingConfig
 from tuneline.config.training import TrainingConfig
@@ -44,6 +45,9 @@ class Config(Section):
 
     training: TrainingConfig
     """How the adapter is trained."""
+
+    search: SearchConfig | None = None
+    """Values that are found by trying, with ``run.py search``; every other command leaves it alone."""
 
     evaluation: EvaluationConfig = EvaluationConfig()
     """What is measured."""

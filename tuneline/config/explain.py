@@ -47,6 +47,11 @@ def keys_at(path: KeyPath, values: Any, schema: Schema) -> list[str]:
     return list(dict.fromkeys(key for s in _at(path, values, schema) for key in s.get("properties", {})))
 
 
+def types_at(path: KeyPath, values: Any, schema: Schema) -> set[str]:
+    """The JSON types that a key takes."""
+    return {s["type"] for s in _at(path, values, schema) if "type" in s}
+
+
 def _problem(detail: ErrorDetails, path: KeyPath, source: Source, schema: Schema) -> Problem:
     kind, given = detail["type"], detail["input"]
     here = _at(path, source.values, schema)

@@ -18,7 +18,7 @@ from tuneline.config.pretraining import PretrainingConfig
 from tuneline.config.problem import ConfigError, Finding, KeyPath, Place, Problem, nearest, other_name, shown
 from tuneline.config.section import Section
 from tuneline.config.source import Source, read_file
-from tuneline.config.wanted import wanted_files
+from tuneline.config.wanted import value_in, wanted_files
 from tuneline.config.zenml_run import OURS
 
 C = TypeVar("C", bound=Section)
@@ -43,10 +43,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
             _include_prompt(source)
         source.override(option)
     _include_prompt(source)
+    _include_searched_prompts(source)
     _place_files(source)
     whole, partial = _validate(Config, source)
     wrong = {problem.path for problem in source.problems}
-    source.problems += [_problem(finding, source) for finding in findings(whole)]
+    source.problems += [_problem(finding, source) for finding in findings(whole) if finding.path not in wrong]
     source.problems += [
         _problem(finding, source)
         for name, section in partial.items()
@@ -84,17 +85,31 @@ def _read(path: str | Path) -> Source:
 
 def _include_prompt(source: Source) -> None:
     """Put a prompt template's file in the place of its path."""
-    given = source.values.get("prompt")
-    if not isinstance(given, str):
-        return
-    try:
-        source.graft(("prompt",), read_file(locate(given), given))
-    except NotHere as missing:
-        source.problems.append(_missing(missing, ("prompt",), source))
+    if not _include(source, ("prompt",), source.values.get("prompt")):
         del source.values["prompt"]
+
+
+def _include_searched_prompts(source: Source) -> None:
+    """The same for the templates that a search may choose."""
+    path = ("search", "parameters", "prompt", "choices")
+    choices = value_in(source.values, path)
+    for index, choice in enumerate(choices if isinstance(choices, list) else ()):
+        _include(source, (*path, index), choice)
+
+
+def _include(source: Source, path: KeyPath, given: Any) -> bool:
+    """Whether a template could be put in the place of its path, or there was nothing to do."""
+    if not isinstance(given, str):
+        return True
+    try:
+        source.graft(path, read_file(locate(given), given))
+    except NotHere as missing:
+        source.problems.append(_missing(missing, path, source))
+        return False
     except ConfigError as error:
         source.problems += error.problems
-        del source.values["prompt"]
+        return False
+    return True
 
 
 def _validate(kind: type[Section], source: Source) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -48,25 +48,25 @@ def _sources(values: Any, path: KeyPath) -> Iterator[Wanted]:
 
 def _scripts(values: Any, path: KeyPath, several: str, single: str) -> Iterator[Wanted]:
     yield from _one(values, path, single, locate_script)
-    metrics = _at(values, (*path, several))
+    metrics = value_in(values, (*path, several))
     for index in range(len(metrics) if isinstance(metrics, list) else 0):
         yield (*path, several, index), metrics, locate_script
 
 
 def _one(values: Any, path: KeyPath, key: str, find: Find) -> Iterator[Wanted]:
-    section = _at(values, path)
+    section = value_in(values, path)
     if isinstance(section, dict) and key in section:
         yield (*path, key), section, find
 
 
 def _items(values: Any, path: KeyPath) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
-    items = _at(values, path)
+    items = value_in(values, path)
     for index, item in enumerate(items if isinstance(items, list) else ()):
         if isinstance(item, dict):
             yield (*path, index), item
 
 
-def _at(values: Any, path: KeyPath) -> Any:
+def value_in(values: Any, path: KeyPath) -> Any:
     """What stands at a path, None if there is nothing."""
     for part in path:
         if isinstance(values, dict):

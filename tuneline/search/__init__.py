@@ -1,0 +1,1 @@
+"""Hyperparameter search: Optuna proposes, trainings answer, documents in the artifact store remember."""
