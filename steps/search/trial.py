@@ -5,6 +5,7 @@ from typing import Annotated
 import mlflow
 from zenml import get_step_context, step
 
+from controlplane.checkpoints import with_checkpoints
 from controlplane.searches import open_search
 from materializers.search import TrialMaterializer
 from steps.scratch import scratch_folder
@@ -40,7 +41,7 @@ def trial(
         wave,
         store,
         scratch_folder("trial"),
-        lambda job: store.with_checkpoints(job, number),
+        with_checkpoints,
         _begin,
         _report,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def ran(
     config: Config, store: TrialStore, number: int, records: Sequence[ChatRecord] = (), output: Path = Path("unused")
 ) -> Trial:
     def with_checkpoints(job: TrainingJob) -> TrainingJob:
-        return store.with_checkpoints(job, number)
+        return replace(job, checkpoints=f"{store.folder}/checkpoints/{number:04d}")
 
     return run_trial(config, records, number, [number], store, output, with_checkpoints, print, lambda _: None)
 

@@ -15,6 +15,7 @@ from tuneline.search.propose import propose
 from tuneline.search.prune import Pruned, is_behind
 from tuneline.search.store import TrialStore
 from tuneline.search.trial import Measurement, Trial
+from tuneline.training.durable.interruption import Interrupted
 from tuneline.training.job import TrainingJob
 from tuneline.training.outcome import TrainingOutcome
 from tuneline.training.progress import Progress
@@ -76,6 +77,8 @@ def run_trial(
         loss = _judged_by(train(job), candidate)
     except Pruned as pruned:
         ended = _end(store, watched.trial, "pruned", loss=watched.trial.measured[-1].loss, reason=str(pruned))
+    except Interrupted:
+        raise
     except TunelineError as error:
         if isinstance(error, UserError) and not any(other.state == "complete" for other in trials):
             raise

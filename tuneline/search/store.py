@@ -8,16 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace as replace_fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import fsspec
 
 from tuneline.release.exclusive import replace
 from tuneline.search.trial import Trial
-
-if TYPE_CHECKING:  # it imports torch, which the command line has no need of
-    from tuneline.training.job import TrainingJob
 
 
 class TrialStore:
@@ -41,11 +37,6 @@ class TrialStore:
     def write(self, trial: Trial) -> None:
         """Write a trial, whole, in the place of what it was."""
         replace(self._fs, f"{self._path}/trials/{trial.number:04d}.json", trial.model_dump_json(indent=2).encode())
-
-    def with_checkpoints(self, job: TrainingJob, number: int) -> TrainingJob:
-        """The training of a trial, with a place for its checkpoints."""
-        folder = f"{self.folder}/checkpoints/{number:04d}"
-        return replace_fields(job, checkpoints=folder, storage_options=self.storage_options)
 
     def forget_checkpoints(self, trial: Trial) -> Trial:
         """Remove a trial's checkpoints; the trial without them, which is written too."""
