@@ -126,11 +126,10 @@ def test_what_does_not_fit_comes_with_overrides_with_which_it_does(too_large: Pl
 
 
 def test_micro_batches_shrink_before_anything_that_changes_the_result() -> None:
-    assert plan(_config(micro_batch_tokens=16384), card("A10G")).remedy == ("training.micro_batch_tokens=4096",)
+    assert plan(_config(micro_batch_tokens=16384), card("A10G")).remedy == ("training.micro_batch_tokens=8192",)
 
 
 def test_checkpointing_is_chosen_where_the_activations_would_not_fit() -> None:
-    assert not plan(_config(), card("H100")).checkpointing
     assert plan(_config(), card("RTX 4090")).checkpointing
     model, training = _config().model, _config().training
     architecture = read_architecture(model)

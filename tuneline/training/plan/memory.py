@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
 from tuneline.training.plan.architecture import Architecture
 from tuneline.training.plan.cards import GIB
 from tuneline.training.plan.step import step_bytes, trainable_model
@@ -63,7 +61,7 @@ class Held:
 
 
 def held(architecture: Architecture, model: ModelConfig, training: TrainingConfig, kind: str) -> Held:
-    """Count weights, adapter, gradients and optimizer of a whole model on the meta device, without what shards share.
+    """Count weights, adapter, gradients and optimizer of the whole model in one process.
 
     Args:
         architecture: of the base model.
@@ -71,15 +69,16 @@ def held(architecture: Architecture, model: ModelConfig, training: TrainingConfi
         training: the config's section.
         kind: ``cuda`` or ``cpu``: what ``optimizer: auto`` becomes.
     """
-    made: Any = trainable_model(architecture, model, training)
-    parameters: list[Tensor] = list(made.parameters())
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
-    frozen = sum(p.numel() * p.element_size() for p in parameters if not p.requires_grad)
+    (one, one_trained, one_count), (two, two_trained, two_count) = (
+        _counted(trainable_model(architecture, model, training, layers)) for layers in (1, 2)
+    )
+    more = architecture.layers - 1
+    frozen = one + more * (two - one)
+    size = one_trained + more * (two_trained - one_trained)
+    count = one_count + more * (two_count - one_count)
     if model.quantization != "none" and training.method == "lora":
         full_size = architecture.block_linear * _element_size(model.dtype)
         frozen += int(architecture.block_linear * _QUANTIZED[model.quantization]) - full_size
-    size = sum(p.numel() * p.element_size() for p in trained)
-    count = sum(p.numel() for p in trained)
     optimizer = training.optimizer
     if optimizer == "auto":
         optimizer = "adamw_8bit" if training.method == "full" and kind == "cuda" else "adamw"
@@ -87,6 +86,13 @@ def held(architecture: Architecture, model: ModelConfig, training: TrainingConfi
     if training.method == "full":
         return Held(size, 0, size, moments, count)
     return Held(frozen, size, size, moments, count)
+
+
+def _counted(made: Any) -> tuple[int, int, int]:
+    """Bytes of the frozen and of the trained weights, and the number of the trained ones."""
+    trained = [parameter for parameter in made.parameters() if parameter.requires_grad]
+    frozen = sum(p.numel() * p.element_size() for p in made.parameters() if not p.requires_grad)
+    return frozen, sum(p.numel() * p.element_size() for p in trained), sum(p.numel() for p in trained)
 
 
 def training_memory(

@@ -92,7 +92,10 @@ def _remedy(config: Config, architecture: Architecture, device: Device, made: Pl
     found: dict[str, str] = {}
     if not made.training_fits:
         for overrides, changed in changes(config, device.kind):
-            if _fits(_memory(changed, architecture, device)[0], device):
+            wanted = changed.training.gradient_checkpointing
+            twice = device.kind == "cuda" if wanted == "auto" else wanted
+            needed = training_memory(architecture, changed.model, changed.training, device.kind, checkpointing=twice)
+            if _fits(needed, device):
                 config = changed
                 found |= _by_key(overrides)
                 break
