@@ -26,8 +26,8 @@ def test_every_experiment_loads_and_its_written_form_too(name: str, tmp_path: Pa
 
 
 def test_the_hardware_of_each_config_is_where_its_name_says() -> None:
-    assert load_config(CONFIGS / "mistral-7b-qlora.yaml").model.quantization == "nf4"
-    assert load_config(CONFIGS / "llama-2-7b-lora.yaml").model.quantization == "none"
+    assert load_config(CONFIGS / "mistral-7b-qlora-16gb.yaml").model.quantization == "nf4"
+    assert load_config(CONFIGS / "llama-2-7b-lora-24gb.yaml").model.quantization == "none"
 
 
 def test_the_tiny_bases_recipe_loads() -> None:
@@ -37,7 +37,7 @@ def test_the_tiny_bases_recipe_loads() -> None:
 
 @pytest.mark.parametrize("path", sorted((CONFIGS / "prompts").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_prompt_can_be_chosen_and_is_named_like_its_file(path: Path) -> None:
-    prompt = load_config(CONFIGS / "qwen3-0.6b-lora.yaml", [f"prompt={path}"]).prompt
+    prompt = load_config(CONFIGS / "qwen3-0.6b-lora-8gb.yaml", [f"prompt={path}"]).prompt
     assert isinstance(prompt, PromptTemplate)
     assert prompt.name == path.stem
 

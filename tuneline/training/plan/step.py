@@ -28,9 +28,9 @@ SUPERVISED_SHARE = 0.5
 
 def trainable_model(architecture: Architecture, model: ModelConfig, training: TrainingConfig, layers: int) -> Any:
     """The model as it is trained, on the meta device: quantized, with its adapter, the rest frozen."""
+    if training.method == "full":  # in float32, whatever the products' dtype: smaller steps would be rounded away
+        return build(architecture.config, layers, torch.float32).requires_grad_(True)
     made: Any = build(architecture.config, layers, getattr(torch, model.dtype))
-    if training.method == "full":
-        return made.requires_grad_(True)
     if model.quantization != "none":
         _quantize(made, getattr(torch, model.dtype))
     targets = training.target_modules
