@@ -25,9 +25,15 @@ def test_every_experiment_loads_and_its_written_form_too(name: str, tmp_path: Pa
     assert load_config(tmp_path / name) == config
 
 
-def test_the_hardware_of_each_config_is_where_its_name_says() -> None:
-    assert load_config(CONFIGS / "mistral-7b-qlora-16gb.yaml").model.quantization == "nf4"
-    assert load_config(CONFIGS / "llama-2-7b-lora-24gb.yaml").model.quantization == "none"
+def test_a_file_of_a_real_model_says_method_and_memory_and_means_them() -> None:
+    for path in CONFIGS.glob("*gb.yaml"):
+        config = load_config(path)
+        assert (config.model.quantization == "nf4") == ("-qlora-" in path.stem), path
+        gpus, _, memory = path.stem.rpartition("-")[2].rpartition("x")
+        assert config.training.distributed.processes == int(gpus or 1), path
+        assert config.serving.profile == f"gpu-{memory}", path
+        assert config.serving.quantization == ("bitsandbytes" if "-qlora-" in path.stem else None), path
+        assert config.model.license, path
 
 
 def test_the_tiny_bases_recipe_loads() -> None:

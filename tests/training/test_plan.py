@@ -16,9 +16,9 @@ from tuneline.config import Config, ModelConfig, TrainingConfig, load_config
 from tuneline.errors import UserError
 from tuneline.training.base_model import load_base
 from tuneline.training.lora import add_lora
-from tuneline.training.plan import Plan, card, card_of_size, plan, this_machine
+from tuneline.training.plan import Plan, card, card_of_size, checkpointing_needed, plan, this_machine
 from tuneline.training.plan.architecture import read_architecture
-from tuneline.training.plan.memory import checkpointing_needed, held, training_memory
+from tuneline.training.plan.memory import held, training_memory
 from tuneline.training.plan.step import pass_bytes, step_bytes
 
 # As their model cards and safetensors headers say; Gemma 3 4B without its 419,816,304 weights for pictures.
@@ -134,8 +134,8 @@ def test_checkpointing_is_chosen_where_the_activations_would_not_fit() -> None:
     model, training = _config().model, _config().training
     architecture = read_architecture(model)
     kept = training_memory(architecture, model, training, "cuda", checkpointing=False).total
-    assert checkpointing_needed(architecture, model, training, kept - 1)
-    assert not checkpointing_needed(architecture, model, training, kept)
+    assert checkpointing_needed(model, training, kept - 1)
+    assert not checkpointing_needed(model, training, kept)
 
 
 def test_shards_take_their_part_of_the_weights_and_copies_take_all() -> None:

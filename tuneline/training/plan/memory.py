@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from tuneline.training.plan.architecture import Architecture
+from tuneline.training.plan.architecture import Architecture, read_architecture
 from tuneline.training.plan.cards import GIB
 from tuneline.training.plan.step import step_bytes, trainable_model
 
@@ -117,17 +117,18 @@ def training_memory(
     )
 
 
-def checkpointing_needed(
-    architecture: Architecture, model: ModelConfig, training: TrainingConfig, free_bytes: float
-) -> bool:
-    """Whether the activations would not fit beside everything else.
+def checkpointing_needed(model: ModelConfig, training: TrainingConfig, free_bytes: float) -> bool:
+    """Whether a GPU would not hold the activations beside everything else: what ``gradient_checkpointing: auto`` asks.
 
     Args:
-        architecture: of the base model.
         model: the config's section.
         training: the config's section.
-        free_bytes: memory of the device that is free before the base model is loaded.
+        free_bytes: memory of the GPU that is free before the base model is loaded.
+
+    Raises:
+        UserError: the base model's sizes cannot be had.
     """
+    architecture = read_architecture(model)
     return training_memory(architecture, model, training, "cuda", checkpointing=False).total > free_bytes
 
 
