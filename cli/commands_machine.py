@@ -56,12 +56,16 @@ def logs(
 def doctor(
     json_: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
     config: ConfigOption = None,
+    gpu: Annotated[
+        str | None, typer.Option("--gpu", help='Plan for this GPU, e.g. "A100 40GB". Default: this machine.')
+    ] = None,
+    gpu_gib: Annotated[float | None, typer.Option("--gpu-gib", min=1, help="Plan for so much GPU memory, GiB.")] = None,
     set_: SetOption = None,
 ) -> None:
-    """Check this machine, both environments and a config: what is there, what is missing, what to do."""
+    """Check this machine and a config: what is there, what is missing, what a run takes and whether that fits."""
     from cli.doctor import run_doctor
 
-    run_doctor(config, set_ or [], json_output=json_)
+    run_doctor(config, set_ or [], json_output=json_, gpu=gpu, gpu_gib=gpu_gib)
 
 
 @commands.command(rich_help_panel=PANEL)

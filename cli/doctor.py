@@ -10,7 +10,7 @@ import shutil
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich.table import Table
 
@@ -19,6 +19,9 @@ from cli.screen import console, say
 from cli.workplace import checked_config, quiet
 from tuneline import paths
 from tuneline.errors import TunelineError, UserError
+
+if TYPE_CHECKING:
+    from tuneline.training.plan import Device, Plan
 
 Status = Literal["ok", "warning", "missing"]
 
@@ -33,14 +36,21 @@ class Finding:
     hint: str = ""
 
 
-def run_doctor(path: Path | None, overrides: list[str], *, json_output: bool) -> None:
-    """Look at everything; exit code 1 if something is missing."""
+def run_doctor(
+    path: Path | None, overrides: list[str], *, json_output: bool, gpu: str | None = None, gpu_gib: float | None = None
+) -> None:
+    """Look at everything; exit code 1 if something is missing, or the config does not fit the GPU (or this machine)."""
     quiet()
+    from cli.plan import device_of, show
+
+    device = device_of(gpu, gpu_gib)
     machine = [_python(), *_pipeline_packages(), _serving(), _home(), _memory(), _disk(), *_gpus()]
-    findings = [*machine, _config(path, overrides)]
+    checked, planned = _config(path, overrides, device)
+    findings = [*machine, *checked]
     healthy = all(finding.status != "missing" for finding in findings)
     if json_output:
-        print(json.dumps({"healthy": healthy, "findings": [asdict(finding) for finding in findings]}, indent=2))
+        document = {"healthy": healthy, "findings": [asdict(finding) for finding in findings]}
+        print(json.dumps(document | {"plan": planned.document() if planned else None}, indent=2))
         sys.exit(0 if healthy else 1)
     table = Table(title="tuneline doctor", title_justify="left")
     for column in ("", "what", "found", "what to do"):
@@ -49,6 +59,8 @@ def run_doctor(path: Path | None, overrides: list[str], *, json_output: bool) ->
     for finding in findings:
         table.add_row(marks[finding.status], finding.what, finding.detail, finding.hint)
     console.print(table)
+    if planned is not None:
+        show(planned)
     say("Next: [bold]python run.py[/bold]" if healthy else "Repair what is missing, then run this again.")
     sys.exit(0 if healthy else 1)
 
@@ -119,9 +131,21 @@ def _gpus() -> list[Finding]:
     return found
 
 
-def _config(path: Path | None, overrides: list[str]) -> Finding:
+def _config(path: Path | None, overrides: list[str], device: Device) -> tuple[list[Finding], Plan | None]:
+    """Whether the config is right, and whether it fits."""
+    from tuneline.training.plan import plan
+
     try:
         config = checked_config(path, overrides)
     except TunelineError as error:
-        return Finding("config", "missing", error.what, error.hint)
-    return Finding("config", "ok", f"{config.name} on {config.model.base}")
+        return [Finding("config", "missing", error.what, error.hint)], None
+    found = Finding("config", "ok", f"{config.name} on {config.model.base}")
+    try:
+        planned = plan(config, device)
+    except TunelineError as error:
+        return [found, Finding("plan", "warning", error.what, error.hint)], None
+    detail = f"training takes {planned.training.total / 2**30:.1f} of {device.gib:.1f} GiB"
+    if planned.fits:
+        return [found, Finding("plan", "ok", detail)], planned
+    hint = "--set as below" if planned.remedy else "a larger GPU or a smaller model"
+    return [found, Finding("plan", "missing", f"{detail}: it does not fit", hint)], planned

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -25,6 +26,8 @@ def quiet() -> None:
     # ran at 864 tokens/s while they spun, and at 3,579 like this.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # else it reports every table of a new database
+    # bitsandbytes looks for a faster 4-bit kernel on the hub when it is loaded, and says so when there is none.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # drawn in place, they are noise in a log
 

@@ -44,7 +44,7 @@ def columns(row: str) -> int:
 
 
 def test_the_front_matter_is_what_the_hub_reads(tmp_path: Path) -> None:
-    given = config("llama-2-7b-lora.yaml", "card.language=[en, de]", "card.license=cc-by-nc-4.0")
+    given = config("llama-2-7b-lora-24gb.yaml", "card.language=[en, de]", "card.license=cc-by-nc-4.0")
     found = front_matter(card(tmp_path, given, sources={"tatsu-lab/alpaca": 20000}))
     assert (found["base_model"], found["library_name"]) == ("meta-llama/Llama-2-7b-chat-hf", "peft")
     assert (found["license"], found["datasets"]) == ("cc-by-nc-4.0", ["tatsu-lab/alpaca"])

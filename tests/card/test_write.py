@@ -87,7 +87,7 @@ def test_licences_that_ask_for_more_are_known_by_their_names(license_: str | Non
 def test_data_for_non_commercial_use_are_a_limit_and_the_adapter_does_not_inherit_the_bases_licence(
     tmp_path: Path,
 ) -> None:
-    made = card(tmp_path, config("llama-2-7b-lora.yaml"), sources={"tatsu-lab/alpaca": 20000})
+    made = card(tmp_path, config("llama-2-7b-lora-24gb.yaml"), sources={"tatsu-lab/alpaca": 20000})
     first = made.limits[0]
     assert first.startswith("LICENCE")
     for said in (
@@ -98,7 +98,7 @@ def test_data_for_non_commercial_use_are_a_limit_and_the_adapter_does_not_inheri
     ):
         assert said in first
     assert made.license is None
-    named = card(tmp_path, config("llama-2-7b-lora.yaml", "card.license=mit"), sources={"tatsu-lab/alpaca": 9})
+    named = card(tmp_path, config("llama-2-7b-lora-24gb.yaml", "card.license=mit"), sources={"tatsu-lab/alpaca": 9})
     assert named.license == "mit"
     assert "Calling the adapter mit does not lift that" in named.limits[0]
 
@@ -150,7 +150,7 @@ def test_limits_that_are_none_are_not_told(tmp_path: Path) -> None:
 
 
 def test_questions_kept_back_from_the_training_data_are_a_limit(tmp_path: Path) -> None:
-    made = card(tmp_path, config("qwen3-0.6b-lora.yaml"), sources={"databricks/databricks-dolly-15k/open_qa": 9})
+    made = card(tmp_path, config("qwen3-0.6b-lora-8gb.yaml"), sources={"databricks/databricks-dolly-15k/open_qa": 9})
     assert "kept back from its own training data" in limits(made)
     assert made.sources[0].records == 9
 

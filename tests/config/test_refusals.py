@@ -169,4 +169,4 @@ def test_the_library_cannot_be_talked_into_an_impossible_config(load: Load) -> N
 
 def test_a_config_is_found_in_the_repository_from_any_directory(write) -> None:
     write()
-    assert load_config("configs/qwen3-0.6b-lora.yaml").name == "qwen3-dolly"
+    assert load_config("configs/qwen3-0.6b-lora-8gb.yaml").name == "qwen3-dolly"

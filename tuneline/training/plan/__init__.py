@@ -1,0 +1,7 @@
+"""The planner: what a run needs and how long it takes, before anything is downloaded."""
+
+from tuneline.training.plan.cards import Device, card, card_of_size, this_machine
+from tuneline.training.plan.memory import checkpointing_needed
+from tuneline.training.plan.planner import Plan, plan
+
+__all__ = ["Device", "Plan", "card", "card_of_size", "checkpointing_needed", "plan", "this_machine"]
