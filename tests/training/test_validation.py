@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import LlamaForCausalLM
+from transformers import LlamaForCausalLM, TrainerControl, TrainerState, TrainingArguments
 
 from tests.training.random_base import make_random_base
 from tuneline import paths
 from tuneline.config import Config, load_config
+from tuneline.config.training_parts import ValidationConfig
 from tuneline.data.records import ChatRecord
 from tuneline.data.synthetic import generate_records
 from tuneline.errors import UserError
@@ -21,7 +23,7 @@ from tuneline.training.outcome import TrainingOutcome
 from tuneline.training.packing import Sample, collate
 from tuneline.training.progress import useful_tokens
 from tuneline.training.train import train
-from tuneline.training.validation import is_kept_back, validation_batches, validation_loss
+from tuneline.training.validation import Validation, is_kept_back, validation_batches, validation_loss
 
 RECORDS = list(generate_records(("kubectl",), 80, seed=1))
 
@@ -114,3 +116,30 @@ def test_useful_tokens_are_counted_without_padding() -> None:
     first, second, third = (Sample([5] * n, [0.0] * (n - 1) + [1.0]) for n in (4, 3, 6))
     assert int(useful_tokens(collate([[first, second], [third]], pad_id=5))) == 13
     assert int(useful_tokens(collate([[first], [first]], pad_id=5))) == 8
+
+
+def test_patience_and_best_weights_go_on_where_a_checkpoint_left_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    losses = iter([1.0, 2.0, 3.0])
+    monkeypatch.setattr("tuneline.training.validation.validation_loss", lambda *_: next(losses))
+    arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[])
+    config = ValidationConfig(share=0.1, every_steps=1, patience=2)
+    model = torch.nn.Linear(2, 1)
+
+    def step(validation: Validation, number: int) -> TrainerControl:
+        with torch.no_grad():
+            model.weight.fill_(number)
+        control = TrainerControl()
+        validation.on_step_end(arguments, TrainerState(global_step=number, max_steps=9), control, model=model)
+        return control
+
+    before = Validation(config, [])
+    assert not any(step(before, number).should_training_stop for number in (1, 2))
+    after = Validation(config, [])
+    after.load_state_dict(json.loads(json.dumps(before.state_dict())))
+    after.best.tensors = {name: weight.clone() for name, weight in before.best.tensors.items()}
+    assert step(after, 3).should_training_stop
+    assert (after.best_step, after.best_loss) == (1, 1.0)
+    after.on_train_end(arguments, TrainerState(), TrainerControl(), model=model)
+    assert model.weight.tolist() == [[1.0, 1.0]]
