@@ -9,20 +9,22 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import LlamaForCausalLM
+from transformers import LlamaForCausalLM, TrainerControl, TrainerState, TrainingArguments
 
 from tests.training.random_base import make_random_base
 from tuneline import paths
 from tuneline.config import Config, load_config
+from tuneline.config.training_parts import ValidationConfig
 from tuneline.data.records import ChatRecord
 from tuneline.data.synthetic import generate_records
 from tuneline.errors import UserError
 from tuneline.training.block_attention import block_attention
+from tuneline.training.durable.state import RunState, load_state, save_state
 from tuneline.training.job import TrainingJob
 from tuneline.training.outcome import TrainingOutcome
 from tuneline.training.packing import Sample
 from tuneline.training.train import train
-from tuneline.training.validation import is_kept_back, validation_batches, validation_loss
+from tuneline.training.validation import Validation, is_kept_back, validation_batches, validation_loss
 
 RECORDS = list(generate_records(("kubectl",), 80, seed=1))
 
@@ -109,3 +111,30 @@ def test_the_loss_is_the_mean_over_tokens_however_they_are_batched(base: Path) -
     mean = sum(loss * count for loss, count in zip(alone, counts, strict=True)) / sum(counts)
     assert losses == pytest.approx([mean] * 3, abs=1e-5)
     assert model.training is False
+
+
+def test_patience_and_best_weights_go_on_where_a_checkpoint_left_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    losses = iter([1.0, 2.0, 3.0])
+    monkeypatch.setattr("tuneline.training.validation.validation_loss", lambda *_: next(losses))
+    arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[])
+    config = ValidationConfig(share=0.1, every_steps=1, patience=2)
+    model = torch.nn.Linear(2, 1)
+
+    def step(validation: Validation, number: int) -> TrainerControl:
+        with torch.no_grad():
+            model.weight.fill_(number)
+        control = TrainerControl()
+        validation.on_step_end(arguments, TrainerState(global_step=number, max_steps=9), control, model=model)
+        return control
+
+    before = Validation(config, [])
+    assert not any(step(before, number).should_training_stop for number in (1, 2))
+    after = Validation(config, [])
+    save_state(tmp_path, RunState(), [before])
+    load_state(tmp_path, [after])
+    assert step(after, 3).should_training_stop
+    assert (after.best_step, after.best_loss) == (1, 1.0)
+    after.on_train_end(arguments, TrainerState(), TrainerControl(), model=model)
+    assert model.weight.tolist() == [[1.0, 1.0]]

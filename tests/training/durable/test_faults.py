@@ -42,12 +42,12 @@ def test_a_loss_that_is_no_number_stops_with_the_records_that_did_it(
 
     def spoil(loss: torch.Tensor, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         seen.append(inputs["position_ids"])
-        return loss * torch.nan if len(seen) == 6 else loss  # the second micro-batch of the third step
+        return loss * torch.nan if len(seen) == 6 else loss  # the third micro-batch of the second step
 
     _compute_loss(monkeypatch, spoil)
-    with pytest.raises(LossFault, match="the loss is nan at step 3") as caught:
+    with pytest.raises(LossFault, match="the loss is nan at step 2") as caught:
         train(job)
-    document = json.loads((tmp_path / "checkpoints" / "fault-00000003.json").read_text())
+    document = json.loads((tmp_path / "checkpoints" / "fault-00000002.json").read_text())
     by_id = {record.id: record for record in job.records}
     assert document["records"] and all(
         by_id[entry["id"]].messages[0].content.startswith(entry["text"]) for entry in document["records"]
