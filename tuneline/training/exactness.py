@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from tuneline.training.block_attention import BlocksUnsupportedError, block_attention
 from tuneline.training.layout import Block
 from tuneline.training.packing import Sample, collate
+from tuneline.training.trial import without_dropout
 
 # Relative to the logits' spread. bfloat16 alone makes up to 0.01; samples that see each other
 # moved the logits by several times their spread.
@@ -35,26 +36,24 @@ def packing_difference(model: PreTrainedModel, conversations: Sequence[Sequence[
     Raises:
         BlocksUnsupportedError: the model's attention cannot be cut into blocks.
     """
-    was_training = model.training
-    model.eval()
     samples = [Sample(list(ids), [1.0] * len(ids)) for ids in conversations]
     rest = range(1, len(samples))
     blocks = (Block((0,), len(samples[0].ids)), Block(tuple(rest), max(len(samples[i].ids) for i in rest)))
     batch = collate(samples, blocks, pad_id=0, ragged=True)
-    with block_attention(model):
-        packed: Tensor = model(
-            input_ids=batch["input_ids"].to(model.device),
-            position_ids=batch["position_ids"].to(model.device),
-            blocks=batch["blocks"],
-            use_cache=False,
-        ).logits[0]
     differences = []
-    for index, sample in enumerate(samples):
-        begin = 0 if index == 0 else blocks[0].width + (index - 1) * blocks[1].width
-        alone: Tensor = model(input_ids=torch.tensor([sample.ids], device=model.device), use_cache=False).logits[0]
-        there = packed[begin : begin + len(sample.ids)].float()
-        differences.append(float((there - alone.float()).abs().mean() / alone.float().std()))
-    model.train(was_training)
+    with without_dropout(model):
+        with block_attention(model):
+            packed: Tensor = model(
+                input_ids=batch["input_ids"].to(model.device),
+                position_ids=batch["position_ids"].to(model.device),
+                blocks=batch["blocks"],
+                use_cache=False,
+            ).logits[0]
+        for index, sample in enumerate(samples):
+            begin = 0 if index == 0 else blocks[0].width + (index - 1) * blocks[1].width
+            alone: Tensor = model(input_ids=torch.tensor([sample.ids], device=model.device), use_cache=False).logits[0]
+            there = packed[begin : begin + len(sample.ids)].float()
+            differences.append(float((there - alone.float()).abs().mean() / alone.float().std()))
     return max(differences)
 
 

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from transformers import PreTrainedModel
 
+from tuneline.training.trial import without_dropout
+
 _CHUNK_BYTES = 64 * 2**20  # of float32 logits; smaller chunks cost launches, larger ones only memory
 _TRIED = 16  # tokens
 
@@ -120,14 +122,12 @@ def without_head(base: PreTrainedModel) -> Iterator[None]:
 
 @torch.no_grad()
 def _is_all(base: PreTrainedModel, head: Any) -> bool:
-    was_training = base.training
-    base.eval()
     ids = torch.arange(_TRIED, device=base.device)[None] % base.config.get_text_config().vocab_size
-    logits: Tensor = base(input_ids=ids, use_cache=False).logits
-    head.forward = _Bare()
-    try:
-        hidden: Tensor = base(input_ids=ids, use_cache=False).logits
-    finally:
-        del head.forward
-    base.train(was_training)
-    return hidden.shape[-1] == head.in_features and torch.equal(head(hidden), logits)
+    with without_dropout(base):
+        logits: Tensor = base(input_ids=ids, use_cache=False).logits
+        head.forward = _Bare()
+        try:
+            hidden: Tensor = base(input_ids=ids, use_cache=False).logits
+        finally:
+            del head.forward
+        return hidden.shape[-1] == head.in_features and torch.equal(head(hidden), logits)

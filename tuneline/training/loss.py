@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tuneline.training.head import bare_head, chunked_loss
 from tuneline.training.layout import lay_out
 from tuneline.training.packing import Sample, collate
+from tuneline.training.trial import without_dropout
 
 
 def supervised_loss(logits: Tensor, labels: Tensor, weights: Tensor, normaliser: Tensor | float) -> Tensor:
@@ -69,14 +70,12 @@ def evaluate_loss(model: Any, samples: Sequence[Sample], micro_batch_tokens: int
     Returns:
         Nats per supervised token (weighted).
     """
-    was_training = model.training
-    model.eval()
     lengths = [len(sample.ids) for sample in samples]
     total, weight = 0.0, 0.0
-    for micro_batch in lay_out(range(len(samples)), lengths, micro_batch_tokens, ragged=packed):
-        batch = collate(samples, micro_batch, 0, ragged=packed)
-        batch = {name: part.to(model.device) if isinstance(part, Tensor) else part for name, part in batch.items()}
-        total += float(batch_loss(model, batch, 1.0, bare_head(model)))
-        weight += float(batch["loss_weights"][:, 1:].sum())
-    model.train(was_training)
+    with without_dropout(model):
+        for micro_batch in lay_out(range(len(samples)), lengths, micro_batch_tokens, ragged=packed):
+            batch = collate(samples, micro_batch, 0, ragged=packed)
+            batch = {name: part.to(model.device) if isinstance(part, Tensor) else part for name, part in batch.items()}
+            total += float(batch_loss(model, batch, 1.0, bare_head(model)))
+            weight += float(batch["loss_weights"][:, 1:].sum())
     return total / weight
