@@ -41,6 +41,11 @@ def endpoint_folder(artifact_store: str, endpoint: str) -> str:
     return f"{artifact_store.rstrip('/')}/tuneline/endpoints/{endpoint}"
 
 
+def search_folder(artifact_store: str, name: str, key: str) -> str:
+    """The trials of a hyperparameter search, by what they depend on."""
+    return f"{artifact_store.rstrip('/')}/tuneline/searches/{name}/{key[:16]}"
+
+
 def releases_folder(folder: str) -> str:
     """The releases below an endpoint's folder."""
     return f"{folder.rstrip('/')}/releases"
@@ -59,11 +64,6 @@ def keys_folder(folder: str) -> str:
 def feedback_folder(folder: str) -> str:
     """What users said of an endpoint's answers, below its folder."""
     return f"{folder.rstrip('/')}/feedback"
-
-
-def search_folder(artifact_store: str, name: str, key: str) -> str:
-    """The trials of a hyperparameter search, by what they depend on."""
-    return f"{artifact_store.rstrip('/')}/tuneline/searches/{name}/{key[:16]}"
 
 
 def base_folder(artifact_store: str, sha256: str) -> str:
