@@ -47,6 +47,11 @@ def endpoint_folder(artifact_store: str, endpoint: str) -> str:
     return f"{artifact_store.rstrip('/')}/tuneline/endpoints/{endpoint}"
 
 
+def search_folder(artifact_store: str, name: str, key: str) -> str:
+    """The trials of a hyperparameter search, by what they depend on."""
+    return f"{artifact_store.rstrip('/')}/tuneline/searches/{name}/{key[:16]}"
+
+
 def releases_folder(folder: str) -> str:
     """The releases below an endpoint's folder."""
     return f"{folder.rstrip('/')}/releases"
@@ -75,11 +80,6 @@ def checkpoints_root(artifact_store: str) -> str:
 def checkpoints_folder(artifact_store: str, job: str) -> str:
     """Checkpoints of one training, by its fingerprint."""
     return f"{checkpoints_root(artifact_store)}/{job}"
-
-
-def search_folder(artifact_store: str, name: str, key: str) -> str:
-    """The trials of a hyperparameter search, by what they depend on."""
-    return f"{artifact_store.rstrip('/')}/tuneline/searches/{name}/{key[:16]}"
 
 
 def base_folder(artifact_store: str, sha256: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from tuneline.search.report import SearchedKey, SearchReport, short_names, shown_value
 from tuneline.search.trial import Trial
 
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 900, 260, 56, 28
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _BOTTOM = 900, 260, 56, 24, 28
 _TINY_WIDTH, _TINY_HEIGHT = 300, 200
 
 
@@ -51,7 +51,9 @@ def losses_axis(trials: Sequence[Trial]) -> Axis:
     top = min(losses[-1], losses[len(losses) // 2] * 2) if losses[0] > 0 else losses[-1]
     rest = (top - losses[0]) * 0.08 or 0.1
     axis = numbers(max(0.0, losses[0] - rest), top + rest)
-    return Axis(lambda v: min(1.0, axis.place(v)), axis.marks)
+    mark, at = axis.marks[-1]
+    highest = (f"≥ {mark}" if losses[-1] > top else mark, at)
+    return Axis(lambda v: min(1.0, axis.place(v)), (*axis.marks[:-1], highest))
 
 
 def history(report: SearchReport) -> str:
@@ -156,7 +158,7 @@ class _Frame:
     height: int
 
     def x(self, place: float) -> float:
-        return _LEFT + (self.width - _LEFT - 12) * place
+        return _LEFT + (self.width - _LEFT - _RIGHT) * place
 
     def y(self, place: float) -> float:
         return 8 + (self.height - _BOTTOM - 8) * (1 - place)
