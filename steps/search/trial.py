@@ -10,13 +10,13 @@ from controlplane.searches import open_search
 from materializers.search import TrialMaterializer
 from steps.scratch import scratch_folder
 from steps.search.begin import PARENT
+from steps.training.tracking import Tracking
 from tuneline.config import Config
 from tuneline.data.dataset import ChatDataset
 from tuneline.search.report import report_of, shown_value
 from tuneline.search.run_trial import run_trial
 from tuneline.search.table import standing, text_table, told_state
 from tuneline.search.trial import Trial
-from tuneline.training.progress import Progress
 
 
 @step(enable_cache=False, experiment_tracker=True, output_materializers={"trial": TrialMaterializer})
@@ -33,35 +33,34 @@ def trial(
     """
     store = open_search(config.name, key)
     tags = {PARENT: parent, "mlflow.runName": f"trial {number}", "zenml.run": get_step_context().pipeline_run.name}
-    mlflow.set_tags(tags)
-    ended = run_trial(
-        config,
-        training_set.records,
-        number,
-        wave,
-        store,
-        scratch_folder("trial"),
-        with_checkpoints,
-        _begin,
-        _report,
-    )
-    mlflow.set_tag("tuneline.trial", ended.state)
-    if ended.loss is not None:
-        mlflow.log_metrics({"trial_loss": ended.loss, "trial_seconds": ended.seconds})
+    with Tracking(_say) as tracking:
+        tracking.send(lambda: mlflow.set_tags(tags))
+
+        def begin(begun: Trial) -> None:
+            values = {name: shown_value(value) for name, value in begun.values.items()}
+            tracking.send(lambda: mlflow.log_params(values))
+            _say(f"trial {begun.number} with {', '.join(f'{name}={value}' for name, value in values.items())}")
+
+        ended = run_trial(
+            config,
+            training_set.records,
+            number,
+            wave,
+            store,
+            scratch_folder("trial"),
+            with_checkpoints,
+            begin,
+            tracking.moment,
+        )
+        tracking.send(lambda: mlflow.set_tag("tuneline.trial", ended.state))
+        if ended.loss is not None:
+            tracking.metrics({"trial_loss": ended.loss, "trial_seconds": ended.seconds})
     report = report_of(config, store.trials())
-    print(f"search: trial {number} {told_state(ended)} after {ended.seconds:.0f} s", flush=True)
-    print(f"{text_table(report)}\nsearch: {standing(report)}", flush=True)
+    _say(f"trial {number} {told_state(ended)} after {ended.seconds:.0f} s")
+    print(text_table(report), flush=True)
+    _say(standing(report))
     return ended
 
 
-def _begin(begun: Trial) -> None:
-    mlflow.log_params({key: shown_value(value) for key, value in begun.values.items()})
-    values = ", ".join(f"{key}={shown_value(value)}" for key, value in begun.values.items())
-    print(f"search: trial {begun.number} with {values}", flush=True)
-
-
-def _report(moment: Progress) -> None:
-    values = {"loss": moment.loss, "learning_rate": moment.learning_rate, "grad_norm": moment.grad_norm}
-    if moment.validation_loss is not None:
-        values["validation_loss"] = moment.validation_loss
-    mlflow.log_metrics(values, step=moment.step)
+def _say(line: str) -> None:
+    print(f"search: {line}", flush=True)
