@@ -93,10 +93,11 @@ def _allocated(work: Callable[[], object]) -> int:
         ("none", {"lora_dropout": 0.05}),
         ("none", {"use_dora": True}),
         ("none", {"modules_to_save": ("lm_head",)}),
+        ("none", {"modules_to_save": ("embed_tokens",)}),
         ("none", {"method": "full", "export": "model"}),
         ("none", {"packing": "off"}),
     ],
-    ids=["plain", "nf4", "dropout", "dora", "trained-head", "full", "unpacked"],
+    ids=["plain", "nf4", "dropout", "dora", "trained-head", "trained-embedding", "full", "unpacked"],
 )
 def test_a_pass_is_planned_as_the_allocator_sees_trainings_own(
     small: Path, quantization: Any, changes: dict[str, Any], checkpointing: bool

@@ -133,8 +133,12 @@ def _is_last(base: PreTrainedModel, head: Any) -> bool:
     base.eval()
     ids = torch.arange(_TRIED, device=base.device)[None] % base.config.get_text_config().vocab_size
     head.forward = heard = _Overheard(head.forward)
+    # Where trained float32 weights stand between bfloat16 ones, the training's passes have autocast, too.
+    half = next((p.dtype for p in base.parameters() if p.dtype in (torch.bfloat16, torch.float16)), torch.bfloat16)
+    mixed = len({p.dtype for p in base.parameters() if p.is_floating_point()}) > 1
     try:
-        logits: Tensor = base(input_ids=ids, use_cache=False).logits
+        with torch.autocast(base.device.type, half, enabled=mixed):
+            logits: Tensor = base(input_ids=ids, use_cache=False).logits
     finally:
         del head.forward
     base.train(was_training)
