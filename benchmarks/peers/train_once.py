@@ -34,13 +34,13 @@ from transformers import (
 )
 
 from tuneline.config import ModelConfig, TrainingConfig
-from tuneline.training.activations import needs_checkpointing
 from tuneline.training.arguments import training_arguments
 from tuneline.training.base_model import load_base, load_tokenizer
 from tuneline.training.batches import Plan, Steps, plan_batches
 from tuneline.training.fast import at_full_speed, needs_autocast
 from tuneline.training.methods import make_trainable
 from tuneline.training.packing import Sample
+from tuneline.training.plan import with_checkpointing_decided
 from tuneline.training.progress import peak_memory_gib
 from tuneline.training.trainer import PackedTrainer
 from tuneline.training.validation import validation_batches, validation_loss
@@ -115,9 +115,9 @@ def _ours(model: ModelConfig, samples: list[Sample], job: dict[str, Any], clock:
         max_length=max(len(sample.ids) for sample in samples),
         seed=job["seed"],
     )
+    training = with_checkpointing_decided(model, training)
     base = load_base(model, quantization=model.quantization)
     plan = plan_batches(base, samples, model, training)
-    training = training.model_copy(update={"gradient_checkpointing": needs_checkpointing(base, training)})
     trained = make_trainable(base, model, training)
     trained.config.use_cache = False
     with at_full_speed(trained, training, packed=plan.packed):

@@ -68,7 +68,7 @@ def test_a_base_model_that_is_a_folder_is_no_page_of_the_hub(tmp_path: Path) -> 
 
 def test_a_whole_model_is_called_one_and_loaded_from_its_own_folder(tmp_path: Path) -> None:
     adapter = whole_model_in(tmp_path / "adapter")
-    made = card(tmp_path, config("qwen3-0.6b-lora.yaml"))
+    made = card(tmp_path, config("qwen3-0.6b-lora-8gb.yaml"))
     assert made.adapter.merged_sha256 == adapter.merged_sha256
     found, text = front_matter(made), to_markdown(made)
     assert (found["library_name"], found["base_model_relation"]) == ("transformers", "finetune")

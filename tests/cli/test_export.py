@@ -47,6 +47,7 @@ def _registered(adapter: LoraAdapter, base: Path, golden: list[float]) -> str:
             uri=str(adapter.folder), sha256=adapter.sha256, model_version="unregistered", rank=adapter.rank
         ),
         "base": BaseRef(model=str(base), sha256=fingerprint(base)),
+        "whole_model": BaseRef(model=str(base), sha256=fingerprint(base)) if adapter.merged else None,
         "engine": EngineArguments(dtype="float32"),
     }
     return register("tiny", record_of().model_copy(update=changed), []).name

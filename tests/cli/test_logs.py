@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,12 +46,27 @@ def test_an_endpoint_without_logs_is_told_with_what_starts_it(run: Run, workdir:
     assert "'other' has written nothing here yet. python run.py deploy starts it." in ended.out
 
 
-def test_following_goes_on_with_what_is_written_until_the_endpoint_ends(run: Run, workdir: Path) -> None:
+def test_following_goes_on_with_what_is_written_until_the_endpoint_ends(
+    run: Run, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from stacks.deployer import process
 
-    script = "import time; time.sleep(1); open('gateway.log', 'a').write('release 3\\n'); time.sleep(1)"
+    script = "import pathlib, time\nwhile not pathlib.Path('end').exists(): time.sleep(0.05)"
     process.launch([sys.executable, "-c", script], workdir=workdir, folder="", cwd=workdir, environment={})
-    ended = run("logs", "--follow", "--lines", "1", *TINY)
+    pauses, pause = itertools.count(), time.sleep
+
+    def meanwhile(seconds: float) -> None:
+        match next(pauses):
+            case 0:
+                with (workdir / "gateway.log").open("a") as log:
+                    log.write("release 3\n")
+            case 1:
+                (workdir / "end").touch()
+        pause(seconds)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("stacks.deployer.process.time.sleep", meanwhile)
+        ended = run("logs", "--follow", "--lines", "1", *TINY)
     assert (ended.code, ended.out.splitlines()) == (0, ["gateway: release 2", "engine: ready", "gateway: release 3"])
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig, LlamaForCausalLM
 
 from tuneline.training import head
 from tuneline.training.head import bare_head, chunked_loss, without_head
-from tuneline.training.loss import batch_loss, supervised_loss
+from tuneline.training.loss import batch_loss, supervised, supervised_loss
 
 SHAPE = {
     "vocab_size": 64,
@@ -34,7 +36,9 @@ def test_loss_and_gradients_are_those_of_whole_logits(chunk: int, monkeypatch: p
     hidden, weight, labels, weights = _inputs()
     whole = supervised_loss(hidden @ weight.T, labels, weights, 7.0)
     expected = torch.autograd.grad(whole * 3, (hidden, weight))
-    ours = chunked_loss(hidden, weight, labels, weights, 7.0)
+    places = supervised(labels)
+    chosen, targets, shares = hidden[:, :-1][places], labels[:, 1:][places], weights[:, 1:][places] / 7.0
+    ours = chunked_loss(chosen, weight, targets, shares)
     assert float(ours.detach()) == pytest.approx(float(whole.detach()), rel=1e-6)
     for mine, theirs in zip(torch.autograd.grad(ours * 3, (hidden, weight)), expected, strict=True):
         assert torch.allclose(mine, theirs, atol=1e-6)
@@ -42,7 +46,7 @@ def test_loss_and_gradients_are_those_of_whole_logits(chunk: int, monkeypatch: p
 
 def test_a_batch_without_a_supervised_token_has_no_loss_and_no_gradient() -> None:
     hidden, weight, labels, weights = _inputs()
-    loss = chunked_loss(hidden, weight, torch.full_like(labels, -100), weights, 1.0)
+    loss = chunked_loss(hidden[0, :0], weight, labels[0, :0], weights[0, :0])
     loss.backward()
     assert float(loss) == 0
     assert hidden.grad is not None
@@ -64,5 +68,18 @@ def test_a_model_without_its_head_has_the_loss_that_it_has_with_it() -> None:
 
 def test_a_model_that_caps_its_logits_keeps_its_head() -> None:
     model = AutoModelForCausalLM.from_config(Gemma2Config(**SHAPE, head_dim=16))
+    with without_head(model):
+        assert bare_head(model) is None
+
+
+class _Scaled(LlamaForCausalLM):  # type: ignore[misc]
+    def forward(self, **inputs: Any) -> Any:
+        out = super().forward(**inputs)
+        out.logits.mul_(0.5)
+        return out
+
+
+def test_a_model_that_scales_its_logits_in_place_keeps_its_head() -> None:
+    model = _Scaled(LlamaConfig(**SHAPE))
     with without_head(model):
         assert bare_head(model) is None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch.profiler import ProfilerActivity, profile
 from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
@@ -15,11 +18,17 @@ from tuneline import paths
 from tuneline.config import Config, ModelConfig, TrainingConfig, load_config
 from tuneline.errors import UserError
 from tuneline.training.base_model import load_base
+from tuneline.training.fast import at_full_speed, needs_autocast
+from tuneline.training.head import bare_head
+from tuneline.training.layout import Block
 from tuneline.training.lora import add_lora
+from tuneline.training.loss import batch_loss
+from tuneline.training.methods import make_trainable
+from tuneline.training.packing import Sample, collate
 from tuneline.training.plan import Plan, card, card_of_size, checkpointing_needed, plan, this_machine
 from tuneline.training.plan.architecture import read_architecture
 from tuneline.training.plan.memory import held, training_memory
-from tuneline.training.plan.step import pass_bytes, step_bytes
+from tuneline.training.plan.step import step_bytes
 
 # As their model cards and safetensors headers say; Gemma 3 4B without its 419,816,304 weights for pictures.
 PARAMETERS = {
@@ -63,25 +72,54 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "checkpointed"])
-@pytest.mark.parametrize("quantization", ["none", "nf4"])
-def test_activations_are_planned_as_the_allocator_sees_them(
-    small: Path, quantization: Any, checkpointing: bool
-) -> None:
-    model = ModelConfig(base=str(small), quantization=quantization)
-    training = TRAINING.model_copy(update={"gradient_checkpointing": checkpointing})
-    planned = step_bytes(read_architecture(model), model, training, checkpointing=checkpointing)
-    adapted = add_lora(load_base(model, quantization=quantization), model, training)
-    adapted.train()
+def _allocated(work: Callable[[], object]) -> int:
+    """Most bytes that were allocated at once, beside what there was before."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-        pass_bytes(adapted, model.dtype, 2, 256, packed=True)
+        work()
     live = peak = 0
     for event in profiled.profiler.kineto_results.events():
         if event.name() == "[memory]":
             live += event.nbytes()
             peak = max(peak, live)
-    gradients = sum(p.numel() * 4 for p in adapted.parameters() if p.requires_grad)
-    assert planned == pytest.approx(peak - gradients, rel=0.15)
+    return peak
+
+
+@pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "checkpointed"])
+@pytest.mark.parametrize(
+    ("quantization", "changes"),
+    [
+        ("none", {}),
+        ("nf4", {}),
+        ("none", {"lora_dropout": 0.05}),
+        ("none", {"use_dora": True}),
+        ("none", {"modules_to_save": ("lm_head",)}),
+        ("none", {"modules_to_save": ("embed_tokens",)}),
+        ("none", {"method": "full", "export": "model"}),
+        ("none", {"packing": "off"}),
+    ],
+    ids=["plain", "nf4", "dropout", "dora", "trained-head", "trained-embedding", "full", "unpacked"],
+)
+def test_a_pass_is_planned_as_the_allocator_sees_trainings_own(
+    small: Path, quantization: Any, changes: dict[str, Any], checkpointing: bool
+) -> None:
+    model = ModelConfig(base=str(small), quantization=quantization)
+    training = TRAINING.model_copy(update=changes | {"gradient_checkpointing": checkpointing})
+    planned = step_bytes(read_architecture(model), model, training, "cpu", checkpointing=checkpointing)
+
+    packed = training.packing != "off"
+    trained = make_trainable(load_base(model, quantization=quantization), model, training)
+    trained.train()
+    sample = Sample([1] * 256, [0.0] * 128 + [1.0] * 128)
+    batch = collate([sample] * 2, (Block((0, 1), 256),), pad_id=0, ragged=packed)
+    for parameter in trained.parameters():
+        if parameter.requires_grad:
+            parameter.grad = torch.zeros_like(parameter)
+    with at_full_speed(trained, training, packed=packed):
+        AcceleratorState._reset_state(reset_partial_state=True)  # another test's precision
+        accelerator = Accelerator(mixed_precision="bf16" if needs_autocast(trained, training) else "no", cpu=True)
+        prepared = accelerator.prepare_model(trained)
+        peak = _allocated(lambda: batch_loss(prepared, batch, 1.0, bare_head(trained)).backward())
+    assert planned == pytest.approx(peak, rel=0.15)
     assert peak > 2**20
 
 

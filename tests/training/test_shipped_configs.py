@@ -49,7 +49,8 @@ def test_a_step_is_trained_with_the_shipped_config(name: str, tmp_path: Path) ->
     shipped = load_config(paths.CONFIGS / f"{name}.yaml")
     base = save_base(shipped.model.base, tmp_path / "base")
     small = ("max_steps=2", "epochs=null", "batch_tokens=4096", "micro_batch_tokens=4096", "max_length=1024")
-    overrides = [f"model.base={base}", "training.distributed.processes=1", *(f"training.{value}" for value in small)]
+    alone = ("distributed.processes=1", "distributed.strategy=ddp")
+    overrides = [f"model.base={base}", *(f"training.{value}" for value in alone + small)]
     config = load_config(paths.CONFIGS / f"{name}.yaml", overrides)
     assert config.training.r == shipped.training.r and config.model.quantization == shipped.model.quantization
     records = list(generate_records(("kubectl",), 24, seed=1))

@@ -31,6 +31,7 @@ def attend(
     attention_mask: Tensor | None,
     *,
     blocks: Sequence[tuple[int, int]] | None = None,
+    in_float32: bool | None = None,
     dropout: float = 0.0,
     scaling: float | None = None,
     sliding_window: int | None = None,
@@ -45,6 +46,8 @@ def attend(
         value: like ``key``.
         attention_mask: always None, because no mask is made for an attention of this name.
         blocks: rows and width of each block, in the order of the tokens.
+        in_float32: whether to compute in float32, whatever the type of what comes in; None: where that is faster. The
+            planner says it, which has no GPU to ask.
         dropout: of the attention's weights.
         scaling: of the scores.
         sliding_window: how many tokens, itself included, a token sees; all if None.
@@ -62,7 +65,8 @@ def attend(
     sizes = [rows * width for rows, width in blocks]
     grouped, dtype = query.shape[1] != key.shape[1], query.dtype
     # On CPU torch's bfloat16 kernel takes 1.5 (500 tokens) to 6 times (40 tokens) as long backward as the float32 one.
-    compute = torch.float32 if query.device.type == "cpu" else dtype
+    upcast = query.device.type == "cpu" if in_float32 is None else in_float32
+    compute = torch.float32 if upcast else dtype
     query, key, value = query.to(compute), key.to(compute), value.to(compute)
     parts = zip(blocks, query.split(sizes, 2), key.split(sizes, 2), value.split(sizes, 2), strict=True)
     out = []

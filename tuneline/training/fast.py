@@ -38,6 +38,6 @@ def needs_autocast(model: PreTrainedModel | PeftModel, training: TrainingConfig)
     """Whether torch has to choose each operation's type.
 
     It costs a copy of each input, and nothing needs it where all weights are of the base model's type and LoRA's are
-    cast on the way.
+    cast on the way. ``modules_to_save`` are float32.
     """
-    return training.torch_compile or not all_lean(model)
+    return training.torch_compile or bool(training.modules_to_save) or not all_lean(model)

@@ -7,7 +7,7 @@ supervised token are chosen, and their logits live for one chunk: each chunk's g
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,8 +29,9 @@ class _ChunkedLoss(torch.autograd.Function):
         trained = ctx.needs_input_grad[1]  # type: ignore[attr-defined]
         head_grad = torch.zeros_like(head, dtype=torch.float32) if trained else None
         loss = hidden.new_zeros((), dtype=torch.float32)
-        for chunk in torch.arange(len(targets), device=hidden.device).split(max(1, _CHUNK_BYTES // (4 * len(head)))):
-            part = slice(int(chunk[0]), int(chunk[-1]) + 1) if len(chunk) else slice(0, 0)
+        size = max(1, _CHUNK_BYTES // (4 * len(head)))
+        for begin in range(0, len(targets), size):
+            part = slice(begin, begin + size)
             logits = (hidden[part] @ head.T).float()
             norm = logits.logsumexp(-1)
             chosen = logits.gather(-1, targets[part, None])[:, 0]
@@ -57,29 +58,23 @@ class _ChunkedLoss(torch.autograd.Function):
         return hidden_grad, head_grad, None, None
 
 
-def chunked_loss(hidden: Tensor, head: Tensor, labels: Tensor, weights: Tensor, normaliser: Tensor | float) -> Tensor:
-    """Weighted next-token cross-entropy, as ``supervised_loss`` gives it for the logits of a linear head.
+def chunked_loss(hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Weighted cross-entropy of a linear head, summed.
 
     Args:
-        hidden: ``[rows, tokens, width]``, what the head takes.
+        hidden: ``[tokens, width]``, what the head takes, of the tokens that predict a supervised one.
         head: ``[vocabulary, width]``.
-        labels: ``[rows, tokens]``, -100 where there is nothing to learn.
-        weights: ``[rows, tokens]``, weight of predicting the token at that place.
-        normaliser: sum of the weights over the whole optimizer step.
+        targets: ``[tokens]``, what is predicted.
+        weights: ``[tokens]``, of each prediction.
 
     Returns:
         A scalar.
     """
-    targets = labels[:, 1:]
-    chosen = targets != -100
-    shares = weights[:, 1:][chosen] / normaliser
     device = hidden.device.type
     # Under autocast (QLoRA keeps its head in float32) the products are taken as autocast would take them.
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else head.dtype
     with torch.autocast(device, enabled=False):
-        loss: Tensor = _ChunkedLoss.apply(  # type: ignore[no-untyped-call]
-            hidden[:, :-1][chosen].to(dtype), head.to(dtype), targets[chosen], shares
-        )
+        loss: Tensor = _ChunkedLoss.apply(hidden.to(dtype), head.to(dtype), targets, weights)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -88,6 +83,19 @@ class _Bare:
 
     def __call__(self, hidden: Tensor) -> Tensor:
         return hidden
+
+
+class _Overheard:
+    """Stands for a head's forward: remembers what it made, and how often that had been changed in place."""
+
+    def __init__(self, forward: Callable[[Tensor], Tensor]) -> None:
+        self._forward = forward
+        self.made: list[tuple[Tensor, int]] = []
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        logits = self._forward(hidden)
+        self.made.append((logits, logits._version))
+        return logits
 
 
 def bare_head(model: Any) -> nn.Linear | None:
@@ -108,7 +116,7 @@ def without_head(base: PreTrainedModel) -> Iterator[None]:
     head, and are computed by their own forward.
     """
     head: Any = base.get_output_embeddings()
-    if type(head) is not nn.Linear or getattr(head, "bias", None) is not None or not _is_all(base, head):
+    if type(head) is not nn.Linear or getattr(head, "bias", None) is not None or not _is_last(base, head):
         yield
         return
     head.forward = _Bare()  # type: ignore[method-assign, assignment]
@@ -119,15 +127,19 @@ def without_head(base: PreTrainedModel) -> Iterator[None]:
 
 
 @torch.no_grad()
-def _is_all(base: PreTrainedModel, head: Any) -> bool:
+def _is_last(base: PreTrainedModel, head: Any) -> bool:
+    """Whether the model's logits are the very tensor that the head made; no number is looked at (see ``plan.step``)."""
     was_training = base.training
     base.eval()
     ids = torch.arange(_TRIED, device=base.device)[None] % base.config.get_text_config().vocab_size
-    logits: Tensor = base(input_ids=ids, use_cache=False).logits
-    head.forward = _Bare()
+    head.forward = heard = _Overheard(head.forward)
+    # Where trained float32 weights stand between bfloat16 ones, the training's passes have autocast, too.
+    half = next((p.dtype for p in base.parameters() if p.dtype in (torch.bfloat16, torch.float16)), torch.bfloat16)
+    mixed = len({p.dtype for p in base.parameters() if p.is_floating_point()}) > 1
     try:
-        hidden: Tensor = base(input_ids=ids, use_cache=False).logits
+        with torch.autocast(base.device.type, half, enabled=mixed):
+            logits: Tensor = base(input_ids=ids, use_cache=False).logits
     finally:
         del head.forward
     base.train(was_training)
-    return hidden.shape[-1] == head.in_features and torch.equal(head(hidden), logits)
+    return len(heard.made) == 1 and heard.made[0][0] is logits and heard.made[0][1] == logits._version

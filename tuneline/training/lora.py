@@ -28,7 +28,11 @@ def add_lora(base: PreTrainedModel, model: ModelConfig, training: TrainingConfig
     """
     check_names(base, training)
     if model.quantization != "none":
-        base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=training.gradient_checkpointing is True)
+        base = prepare_model_for_kbit_training(
+            base,
+            use_gradient_checkpointing=training.gradient_checkpointing is True,
+            gradient_checkpointing_kwargs={"use_reentrant": False},
+        )
     elif training.gradient_checkpointing is True:
         base.gradient_checkpointing_enable({"use_reentrant": False})
         base.enable_input_require_grads()

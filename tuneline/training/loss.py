@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from tuneline.training.head import chunked_loss
+
+# Rows and columns of the tokens that predict a supervised one, as ``Tensor.nonzero`` gives them.
+Places = tuple[Tensor, ...]
 
 
 def supervised_loss(logits: Tensor, labels: Tensor, weights: Tensor, normaliser: Tensor | float) -> Tensor:
@@ -26,14 +29,20 @@ def supervised_loss(logits: Tensor, labels: Tensor, weights: Tensor, normaliser:
     Returns:
         A scalar.
     """
-    targets = labels[:, 1:]
-    chosen = targets != -100
-    losses = torch.nn.functional.cross_entropy(logits[:, :-1][chosen].float(), targets[chosen], reduction="none")
-    return (losses * weights[:, 1:][chosen]).sum() / normaliser
+    return _loss_at(logits, labels, weights, normaliser, supervised(labels), None)
+
+
+def supervised(labels: Tensor) -> Places:
+    """Where the next token is supervised; a GPU is waited for, because nobody else knows how many there are."""
+    return (labels[:, 1:] != -100).nonzero(as_tuple=True)
 
 
 def batch_loss(
-    model: nn.Module, batch: dict[str, Any], normaliser: Tensor | float, head: nn.Linear | None = None
+    model: Callable[..., Any],
+    batch: dict[str, Any],
+    normaliser: Tensor | float,
+    head: nn.Linear | None = None,
+    places: Places | None = None,
 ) -> Tensor:
     """The loss of a micro-batch as ``tuneline.training.packing.collate`` makes it.
 
@@ -42,12 +51,28 @@ def batch_loss(
         batch: its tensors, on the model's device.
         normaliser: sum of the weights over the whole optimizer step.
         head: given where the model's forward stops before it (``tuneline.training.head``).
+        places: of the supervised tokens, where the labels have no numbers; None: where the labels say.
 
     Returns:
         A scalar.
     """
     blocks = {"blocks": batch["blocks"]} if "blocks" in batch else {}
     outputs = model(input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False, **blocks)
-    if head is None:
-        return supervised_loss(outputs.logits, batch["labels"], batch["loss_weights"], normaliser)
-    return chunked_loss(outputs.logits, head.weight, batch["labels"], batch["loss_weights"], normaliser)
+    places = supervised(batch["labels"]) if places is None else places
+    return _loss_at(outputs.logits, batch["labels"], batch["loss_weights"], normaliser, places, head)
+
+
+def _loss_at(
+    outputs: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+    normaliser: Tensor | float,
+    places: Places,
+    head: nn.Linear | None,
+) -> Tensor:
+    """Of logits, or of hidden states where there is a head to be put on them."""
+    chosen, targets = outputs[:, :-1][places], labels[:, 1:][places]
+    shares = weights[:, 1:][places] / normaliser
+    if head is not None:
+        return chunked_loss(chosen, head.weight, targets, shares)
+    return (nn.functional.cross_entropy(chosen.float(), targets, reduction="none") * shares).sum()

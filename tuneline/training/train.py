@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from transformers import PrinterCallback
 
-from tuneline.training.activations import needs_checkpointing
 from tuneline.training.arguments import training_arguments
 from tuneline.training.base_model import load_base, load_tokenizer
 from tuneline.training.batches import Steps, plan_batches
@@ -33,6 +32,7 @@ from tuneline.training.fast import at_full_speed, needs_autocast
 from tuneline.training.job import TrainingJob
 from tuneline.training.methods import make_trainable
 from tuneline.training.outcome import TrainingOutcome, TrainingRun
+from tuneline.training.plan.checkpointing import with_checkpointing_decided
 from tuneline.training.progress import Watch, peak_memory_gib
 from tuneline.training.samples import tokenise
 from tuneline.training.validation import planned_validation
@@ -76,9 +76,10 @@ def train_here(job: TrainingJob, start: Start, asked: Interruption) -> TrainingO
     Returns:
         The outcome; None in all processes but the first.
     """
-    model, training = job.model, job.training
-    torch.manual_seed(training.seed)
+    model = job.model
     tokenizer = load_tokenizer(model)
+    training = with_checkpointing_decided(model, job.training)
+    torch.manual_seed(training.seed)
     samples = tokenise(
         job.records,
         tokenizer,
@@ -92,7 +93,6 @@ def train_here(job: TrainingJob, start: Start, asked: Interruption) -> TrainingO
     if split := split_markers(tokenizer, job.prompt):
         job.say(f"no tokens of this tokenizer, so split into pieces: {', '.join(split)} in prompt.chat_template")
     plan = plan_batches(base, samples.training, model, training)
-    training = training.model_copy(update={"gradient_checkpointing": needs_checkpointing(base, training)})
     trained = make_trainable(base, model, training)
     trained.config.use_cache = False
     pad_id = tokenizer.pad_token_id or 0

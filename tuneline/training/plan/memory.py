@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from tuneline.training.plan.architecture import Architecture, read_architecture
+from tuneline.training.plan.architecture import Architecture
 from tuneline.training.plan.cards import GIB
 from tuneline.training.plan.step import step_bytes, trainable_model
 
@@ -100,7 +100,7 @@ def training_memory(
 ) -> Memory:
     """Plan the memory of one process; see ``held`` and ``step_bytes``."""
     stays = held(architecture, model, training, kind)
-    activations = step_bytes(architecture, model, training, checkpointing=checkpointing)
+    activations = step_bytes(architecture, model, training, kind, checkpointing=checkpointing)
     distributed = training.distributed
     shards = distributed.processes if distributed.strategy != "ddp" else 1
     # A shard's layer is put together for its turn, and the next one while that computes.
@@ -115,21 +115,6 @@ def training_memory(
         activations=activations,
         reserve=int(RESERVE_GIB * GIB + FRAGMENTATION * activations),
     )
-
-
-def checkpointing_needed(model: ModelConfig, training: TrainingConfig, free_bytes: float) -> bool:
-    """Whether a GPU would not hold the activations beside everything else: what ``gradient_checkpointing: auto`` asks.
-
-    Args:
-        model: the config's section.
-        training: the config's section.
-        free_bytes: memory of the GPU that is free before the base model is loaded.
-
-    Raises:
-        UserError: the base model's sizes cannot be had.
-    """
-    architecture = read_architecture(model)
-    return training_memory(architecture, model, training, "cuda", checkpointing=False).total > free_bytes
 
 
 def _element_size(dtype: str) -> int:

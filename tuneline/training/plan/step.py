@@ -1,21 +1,33 @@
 """The memory of one forward and backward pass, from running it with tensors that have shapes and no numbers.
 
-PyTorch's fake tensors go through the same operators as real ones, autocast, PEFT's layers and gradient checkpointing
-included, and cost no memory; what is alive at once is counted. So there is no formula for each architecture, and what
-the code does is what is planned (tests/training/test_plan.py compares with the allocator of a real pass). Models of one
-and of two layers are run, and the difference is added for each further layer.
+PyTorch's fake tensors go through the same operators as real ones and cost no memory; what is alive at once is counted.
+The pass is training's own: ``at_full_speed``, ``batch_loss``, and autocast where training has it. So there is no
+formula for each architecture, and what the code does is what is planned (tests/training/test_plan.py compares with the
+allocator of a real pass). Models of one and of two layers are run, and the difference is added for each further layer.
 """
 
 from __future__ import annotations
 
-import contextlib
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+from accelerate.utils import convert_outputs_to_fp32
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+    UnsupportedFakeTensorException,
+)
 
+from tuneline.errors import TunelineError
+from tuneline.training.block_attention import BlocksUnsupportedError
+from tuneline.training.fast import at_full_speed, needs_autocast
+from tuneline.training.head import bare_head
+from tuneline.training.loss import batch_loss
 from tuneline.training.plan.architecture import Architecture, build
 from tuneline.training.plan.live_bytes import LiveBytes
 
@@ -24,6 +36,10 @@ if TYPE_CHECKING:
 
 # Share of the tokens that have a loss, where the data does not say: answers and questions of one length.
 SUPERVISED_SHARE = 0.5
+
+
+class UnplannableError(TunelineError):
+    """What the model does next depends on its numbers, and a plan has none."""
 
 
 def trainable_model(architecture: Architecture, model: ModelConfig, training: TrainingConfig, layers: int) -> Any:
@@ -44,62 +60,88 @@ def trainable_model(architecture: Architecture, model: ModelConfig, training: Tr
         use_dora=training.use_dora,
         modules_to_save=list(training.modules_to_save) or None,
     )
-    return get_peft_model(made, config, autocast_adapter_dtype=True)
+    adapted = get_peft_model(made, config, autocast_adapter_dtype=True)
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:  # modules_to_save, which training turns to float32, too
+            parameter.data = parameter.data.float()
+    return adapted
 
 
-def step_bytes(architecture: Architecture, model: ModelConfig, training: TrainingConfig, *, checkpointing: bool) -> int:
+def step_bytes(
+    architecture: Architecture, model: ModelConfig, training: TrainingConfig, kind: str, *, checkpointing: bool
+) -> int:
     """Most bytes alive in a pass over a micro-batch, beside weights, gradients and optimizer.
 
     Args:
         architecture: of the base model.
         model: the config's section.
         training: the config's section.
+        kind: ``cuda`` or ``cpu``, on which attention is computed in float32.
         checkpointing: activations are computed twice instead of kept.
+
+    Raises:
+        UnplannableError: the model cannot be run without numbers.
     """
     one, two = (
-        simulate(trainable_model(architecture, model, training, layers), model, training, checkpointing=checkpointing)
+        _simulated(
+            trainable_model(architecture, model, training, layers), model, training, kind, checkpointing=checkpointing
+        )
         for layers in (1, 2)
     )
     return one + (architecture.layers - 1) * (two - one)
 
 
-def simulate(trained: Any, model: ModelConfig, training: TrainingConfig, *, checkpointing: bool) -> int:
-    """Run a model that is on the meta device with fake tensors; the gradients are there from an earlier micro-batch."""
+def _simulated(trained: Any, model: ModelConfig, training: TrainingConfig, kind: str, *, checkpointing: bool) -> int:
+    """Run a model that is on the meta device with fake tensors."""
     if checkpointing:
         trained.gradient_checkpointing_enable({"use_reentrant": False})
         if training.method == "lora":
             trained.enable_input_require_grads()
     trained.train()
-    rows = max(1, training.micro_batch_tokens // training.max_length)
-    with FakeTensorMode():
-        _make_fake(trained)
-        return pass_bytes(trained, model.dtype, rows, training.max_length, packed=training.packing != "off")
+    try:
+        with FakeTensorMode():
+            _make_fake(trained)
+            try:
+                return _pass_bytes(trained, model, training, kind, in_blocks=True)
+            except (BlocksUnsupportedError, TypeError, ValueError):  # as packing_is_exact finds out in training
+                return _pass_bytes(trained, model, training, kind, in_blocks=False)
+    except (DataDependentOutputException, DynamicOutputShapeException, UnsupportedFakeTensorException) as error:
+        raise UnplannableError(
+            f"the memory of {model.base} cannot be planned, since its code looks at numbers: {type(error).__name__}",
+            hint="Train two steps (training.max_steps: 2): the report says what they took at most.",
+        ) from error
 
 
-def pass_bytes(trained: Any, dtype: str, rows: int, row_tokens: int, *, packed: bool) -> int:
-    """Most bytes alive in a pass over ``rows`` of ``row_tokens`` tokens; of fake and of real models alike."""
+def _pass_bytes(trained: Any, model: ModelConfig, training: TrainingConfig, kind: str, *, in_blocks: bool) -> int:
+    """Most bytes alive in a pass over a full micro-batch of the longest conversations.
+
+    In blocks even where training groups by length: transformers' attention sees in the numbers of the positions that it
+    needs no mask either, and here there are none to see.
+    """
+    tokens, length = max(training.micro_batch_tokens, training.max_length), training.max_length
+    rows, rest = divmod(tokens, length)
+    shape = (1, tokens) if in_blocks else (rows, length)
+    batch: dict[str, Any] = {
+        "input_ids": torch.zeros(shape, dtype=torch.int64),
+        "position_ids": torch.zeros(shape, dtype=torch.int64),
+        "labels": torch.zeros(shape, dtype=torch.int64),
+        "loss_weights": torch.zeros(shape),
+    }
+    call: Callable[..., Any] = trained
+    if in_blocks:
+        batch["blocks"] = ((rows, length), (1, rest)) if rest else ((rows, length),)
+        call = partial(call, in_float32=kind == "cpu" and training.packing != "off")
+    if needs_autocast(trained, training) and model.dtype != "float32":  # as accelerate wraps a model
+        call = convert_outputs_to_fp32(torch.autocast("cpu", getattr(torch, model.dtype))(call))
+    supervised = int(shape[0] * shape[1] * SUPERVISED_SHARE)
+    places = tuple(torch.zeros(supervised, dtype=torch.int64) for _ in shape)
     for parameter in trained.parameters():
-        if parameter.requires_grad:
+        if parameter.requires_grad:  # from an earlier micro-batch
             parameter.grad = torch.zeros_like(parameter)
-    ids = torch.zeros((rows, row_tokens), dtype=torch.int64)
-    supervised = torch.zeros(int(rows * row_tokens * SUPERVISED_SHARE), dtype=torch.int64)
-    compute = contextlib.nullcontext() if dtype == "float32" else torch.autocast("cpu", getattr(torch, dtype))
     memory = LiveBytes()
-    with memory:
-        # Packed conversations are kept apart by a mask of tokens times tokens a row.
-        mask = torch.ones((rows, 1, row_tokens, row_tokens), dtype=torch.bool) if packed else None
-        with compute:
-            logits = trained(input_ids=ids, attention_mask=mask, use_cache=False).logits
-        loss = _loss(logits, supervised)
-        del logits
-        loss.backward()
+    with at_full_speed(trained, training, packed=in_blocks), memory:
+        batch_loss(call, batch, 1.0, bare_head(trained), places).backward()
     return memory.peak
-
-
-def _loss(logits: Tensor, supervised: Tensor) -> Tensor:
-    """As ``tuneline.training.loss`` does it, on the logits that accelerate has turned to float32."""
-    chosen = logits.float().flatten(0, 1)[supervised]
-    return torch.nn.functional.cross_entropy(chosen.float(), supervised, reduction="none").sum()
 
 
 def _make_fake(model: nn.Module) -> None:
