@@ -31,7 +31,9 @@ def test_a_local_model_becomes_an_absolute_path(load: Load, tmp_path: Path) -> N
     assert model.is_local
 
 
-@pytest.mark.parametrize("given", ["./tiny", "../no-such/tiny", "/no/such/tiny", "~/no-such/tiny", "a/b/c", "models/tinny"])
+@pytest.mark.parametrize(
+    "given", ["./tiny", "../no-such/tiny", "/no/such/tiny", "~/no-such/tiny", "a/b/c", "models/tinny"]
+)
 def test_what_looks_like_a_path_must_exist(fail: Fail, tmp_path: Path, given: str) -> None:
     _model(tmp_path / "models" / "tiny")  # so `models/tinny` is a path and no hub id
     (problem,) = fail("some/model", given).problems

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.main_job
 TOOLS = ("kubectl", "helm", "docker", "git")
 QUICK = ("--set", "data.evaluation.sources.0.size=200", "--set", "training.max_steps=70")
 OTHER_SEED = ("--set", "training.seed=7")
+A_LITTLE_FASTER = ("--set", "training.learning_rate=2.1e-3")  # than the champion: nearly the same adapter
 
 # Prints the newest version's documents; in a process of its own, because ZenML's store is chosen when it is imported.
 _DOCUMENTS = """
@@ -126,8 +127,8 @@ def test_better_on_the_target_and_worse_on_a_guard(tuneline: Tuneline) -> None:
 
 
 def test_better_by_three_questions_of_luck(tuneline: Tuneline, tmp_path: Path) -> None:
-    """The same base and settings, another seed: the two differ here and there, and three of that is chosen."""
-    tuneline.run("train", *QUICK, *OTHER_SEED)
+    """The champion with a slightly higher learning rate: they differ here and there, and three of that is chosen."""
+    tuneline.run("train", *QUICK, *A_LITTLE_FASTER)
     report, _ = newest(tuneline)
     champion, candidate = report.lead.subject("champion"), report.lead.subject("candidate")
     assert champion is not None and candidate is not None
@@ -144,7 +145,7 @@ def test_better_by_three_questions_of_luck(tuneline: Tuneline, tmp_path: Path) -
     said = refused(
         tuneline,
         3,
-        *OTHER_SEED,
+        *A_LITTLE_FASTER,
         *suites(prompts(tmp_path / "three.jsonl", rows, role="target", min_items=50), only=True),
     )
     assert "The gate says INCONCLUSIVE" in said
@@ -234,6 +235,6 @@ def test_questions_that_were_trained_on(tuneline: Tuneline, tmp_path: Path) -> N
 def test_neither_staging_nor_production_has_moved_and_broken_evaluations_made_no_version(tuneline: Tuneline) -> None:
     versions = tuneline.versions()
     assert {name: row["stage"] for name, row in versions.items() if row["stage"] != "none"} == {"1": "production"}
-    # version 1; the champion again, shuffled, guard, another seed, three of luck, five questions, cut off
+    # version 1; the champion again, shuffled, guard, a little faster, three of luck, five questions, cut off
     assert {row["verdict"] for name, row in versions.items() if name != "1"} <= {"FAIL", "INCONCLUSIVE"}
     assert list(versions) == ["1", "2", "3", "4", "5", "6", "7", "8"]

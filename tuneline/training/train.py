@@ -134,7 +134,7 @@ def train_here(job: TrainingJob, start: Start, asked: Interruption) -> TrainingO
                 upload.close()
     if keeper.ended:
         saved = None if upload is None else upload.last_step
-        raise ended(asked.by or "a signal", trainer.state.global_step, arguments.max_steps, saved)
+        raise ended(asked.by, trainer.state.global_step, arguments.max_steps, saved)
     whole = whole_model(trainer, job, start.scratch)
     if not first:
         return None

@@ -115,8 +115,11 @@ def test_sigterm_saves_and_the_same_job_goes_on_past_a_damaged_checkpoint(
     checkpoints = tmp_path / "checkpoints"
     job = tiny_job(base, tmp_path / "adapter", training=TRAINING, checkpoints=str(checkpoints), say=said.append)
     handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    with pytest.raises(Interrupted, match=r"SIGTERM at step 1[01] of 100; the checkpoint of step 1[01] is saved"):
+    with pytest.raises(
+        Interrupted, match=r"SIGTERM at step 1[01] of 100; the checkpoint of step 1[01] is saved"
+    ) as ended:
         train(_interrupted_at(10, job))
+    assert ended.value.exit_code == 128 + signal.SIGTERM
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
     assert not job.output.exists()
 

@@ -25,7 +25,7 @@ from tuneline import paths
 from tuneline.errors import TunelineError, UserError
 from tuneline.training.distributed.handover import hand_over
 from tuneline.training.distributed.messages import Message
-from tuneline.training.durable.interruption import interruption
+from tuneline.training.durable.interruption import Interrupted, interruption
 from tuneline.training.durable.memory import OutOfMemory, no_memory
 from tuneline.training.durable.result import find_checkpoint, read_outcome
 from tuneline.training.durable.start import Start
@@ -113,7 +113,10 @@ def _run(job: TrainingJob, start: Start) -> None:
     # What another process says after the first has failed is mostly that it lost its connection.
     known = [error for error in errors if type(error) is not TunelineError]
     if errors:
-        raise (known or errors)[0]
+        error = (known or errors)[0]
+        if isinstance(error, Interrupted) and asked.by is not None:
+            error.by(asked.by)  # to the processes it was passed on as SIGTERM
+        raise error
     for worker in workers:
         if worker.process.returncode:
             raise TunelineError(

@@ -14,7 +14,17 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interrupted(TunelineError):
-    """Training was ended from outside. The same command goes on from its last checkpoint."""
+    """Training was ended from outside. The same command goes on from its last checkpoint.
+
+    Its exit code is the one of a process that the signal has ended: 130 for Ctrl-C, 143 for SIGTERM.
+    """
+
+    exit_code = 128 + signal.SIGTERM
+
+    def by(self, name: str) -> Interrupted:
+        """The same error, with the exit code of this signal."""
+        self.exit_code = 128 + signal.Signals[name]
+        return self
 
 
 class Interruption:
@@ -67,10 +77,18 @@ def interruption(tell: Callable[[], None] | None = None) -> Iterator[Interruptio
         restore()
 
 
-def ended(by: str, step: int, steps: int, saved: int | None) -> Interrupted:
-    """The error that ends an interrupted training."""
+def ended(by: str | None, step: int, steps: int, saved: int | None) -> Interrupted:
+    """The error that ends an interrupted training.
+
+    Args:
+        by: the signal's name; None if another process of this training got it.
+        step: the last that was done.
+        steps: of the whole run.
+        saved: the step of the last checkpoint that is complete.
+    """
     kept = f"the checkpoint of step {saved} is saved" if saved is not None else "no checkpoint could be saved"
-    return Interrupted(
-        f"training was ended by {by} at step {step} of {steps}; {kept}",
+    error = Interrupted(
+        f"training was ended by {by or 'a signal'} at step {step} of {steps}; {kept}",
         hint="The same command goes on from there." if saved is not None else "The same command begins again.",
     )
+    return error if by is None else error.by(by)
