@@ -18,7 +18,7 @@ demo-next: setup ## Teach the assistant four more tools and load that version in
 	@$(PYTHON) run.py --config configs/tiny-next.yaml
 
 test: setup ## Run the tests; ARGS="-k config -x" are pytest's
-	@$(PYTHON) -m pytest -n 2 --dist loadfile -m "not main_job" $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
+	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile -m "not main_job" $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
 	@$(PYTHON) -m pytest -n 2 --dist loadfile -m main_job $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
 
 lint: ## Check style, types and floors; changes nothing

@@ -47,9 +47,6 @@ os.environ |= {
     "MPLCONFIGDIR": str(_ROOT / "mpl"),
 }
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # a worker has one core; two threads each would wait for one another
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the session if a test left an endpoint running, and end that endpoint."""
