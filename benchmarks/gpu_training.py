@@ -24,50 +24,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, MistralConfig, PreTrainedConfig, Qwen3Config
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
 
 from benchmarks.report import write_report
 from benchmarks.training import Numbers, once
 from tuneline import paths
+from tuneline.training.plan.published import PUBLISHED
 
-SHAPES: dict[str, PreTrainedConfig] = {
-    "mistral-7b": MistralConfig(
-        vocab_size=32768,
-        hidden_size=4096,
-        intermediate_size=14336,
-        num_hidden_layers=32,
-        num_attention_heads=32,
-        num_key_value_heads=8,
-        sliding_window=None,
-        max_position_embeddings=32768,
-    ),
-    "llama-3-8b": LlamaConfig(
-        vocab_size=128256,
-        hidden_size=4096,
-        intermediate_size=14336,
-        num_hidden_layers=32,
-        num_attention_heads=32,
-        num_key_value_heads=8,
-        max_position_embeddings=8192,
-    ),
-    "qwen3-8b": Qwen3Config(
-        vocab_size=151936,
-        hidden_size=4096,
-        intermediate_size=12288,
-        num_hidden_layers=36,
-        num_attention_heads=32,
-        num_key_value_heads=8,
-        head_dim=128,
-        max_position_embeddings=40960,
-    ),
-    "tiny": LlamaConfig(
-        vocab_size=1024,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=4096,
-    ),
+SHAPES: dict[str, dict[str, Any]] = {
+    "mistral-7b": PUBLISHED["mistralai/Mistral-7B-Instruct-v0.3"],
+    "llama-3-8b": PUBLISHED["meta-llama/Llama-3.1-8B-Instruct"],
+    "qwen3-8b": PUBLISHED["Qwen/Qwen3-8B"],
+    "tiny": {
+        "model_type": "llama",
+        "vocab_size": 1024,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 4096,
+    },
 }
 # Dense bfloat16, from the makers' data sheets, FLOP/s.
 _PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "4090": 165e12}
@@ -111,7 +87,7 @@ def job(base: str, config: PreTrainedConfig, sequence: int, pass_tokens: int, st
 
 def measure(shape: str, sequences: list[int], pass_tokens: int, steps: int, only: list[str]) -> dict[str, Any]:
     """All contenders with LoRA and QLoRA at each sequence length."""
-    config = SHAPES[shape]
+    config = AutoConfig.for_model(**SHAPES[shape])
     device = "cuda" if torch.cuda.is_available() else "cpu"
     peak = next((v for name, v in _PEAKS.items() if device == "cuda" and name in torch.cuda.get_device_name()), None)
     rows: list[dict[str, Any]] = []
