@@ -61,7 +61,8 @@ def run_doctor(
     console.print(table)
     if planned is not None:
         show(planned)
-    say("Next: [bold]python run.py[/bold]" if healthy else "Repair what is missing, then run this again.")
+    chosen = "" if path is None else f" --config {path}"
+    say(f"Next: [bold]python run.py{chosen}[/bold]" if healthy else "Repair what is missing, then run this again.")
     sys.exit(0 if healthy else 1)
 
 

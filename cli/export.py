@@ -42,6 +42,8 @@ def run_export(
         say(f"Version {version.name} is a whole model: its adapter alone would do nothing.")
     said = "is in" if written else "was in, unchanged,"
     say(f"The {kind} of {config.name} version {version.name} {said} {output}.")
+    if (output / "README.md").is_file():
+        say(f"Next: [bold]{output / 'README.md'}[/bold] says how to load it.")
 
 
 def _write_adapter(version: Version, storage: Storage, folder: Path) -> None:

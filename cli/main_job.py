@@ -20,7 +20,8 @@ def run_main_job(path: Path | None, stack: str | None, overrides: list[str], *, 
     active = use_stack(stack)
     check_endpoint(config)  # it is needed last, and told first
     base = Path(config.model.base).name if config.model.is_local else config.model.base
-    say(f"[bold]{config.name}[/bold]: LoRA on {base}, stack {active}")
+    how = "LoRA on" if config.training.method == "lora" else "full fine-tuning of"
+    say(f"[bold]{config.name}[/bold]: {how} {base}, stack {active}")
     from cli.ask import answer_streamed
     from cli.deploy import deployed, say_that_it_waits
     from cli.scoreboard import challenger_in, scoreboard
@@ -45,12 +46,13 @@ def run_main_job(path: Path | None, stack: str | None, overrides: list[str], *, 
     console.print()
     shares = current.traffic() if current else {}
     console.print(scoreboard(config.name, list_versions(config.name), shares, challenger_in(current)))
+    restart = ", no restart" if version.record.whole_model is None else ""  # another base model is another engine
     lines = [
         f"Endpoint    {endpoint.url}/v1   model {config.name}",
         "API key     python run.py ask --key",
         *addresses(),
         'Ask         python run.py ask "restart deployment web in namespace shop"',
-        *(["Next        make demo-next: four more tools, no restart"] if path is None else []),
+        *([f"Next        make demo-next: four more tools{restart}"] if path is None else []),
         "Back        python run.py rollback",
         "Stop        python run.py stop",
     ]
